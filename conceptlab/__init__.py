@@ -1,0 +1,1 @@
+"""How concepts are encoded inside vision networks: extract, dissect, probe, compare."""

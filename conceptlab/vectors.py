@@ -1,0 +1,365 @@
+"""Concepts, the space that their vectors live in, and the vectors: what every probe returns.
+
+Fong & Vedaldi 2018 (Net2Vec), sections 3 and 5.3: a concept's weights over the units of a layer,
+normalised to unit length, are its embedding. No torch here: vectors are arrays with labels.
+"""
+
+import html
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.errors import InputError, SpaceError
+from conceptlab.files import atomic_path, open_hdf5
+from conceptlab.keys import canonical, differences
+from conceptlab.registry import near_matches
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Floats = NDArray[np.float64]
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A label of the probe set: its name, its category, and where it is annotated.
+
+    Args:
+        name: as the data set writes it.
+        category: scene, object, part, material, texture, color, or the data set's own.
+        level: 'pixel' or 'image'.
+    """
+
+    name: str
+    category: str
+    level: str = "pixel"
+
+
+@dataclass(frozen=True)
+class Space:
+    """The coordinates of a vector: the units of one layer of one network, and their form.
+
+    Args:
+        model: the model's name, for people.
+        weights: the model's fingerprint (weights, architecture, preprocessing).
+        layer: name in `named_modules()`.
+        units: K.
+        inputs: 'raw', or 'binary@0.005' for activations thresholded at that tau.
+    """
+
+    model: str
+    weights: str
+    layer: str
+    units: int
+    inputs: str
+
+    def require_equal(self, other: "Space") -> None:
+        """Raise `SpaceError`, with the fields that differ, unless both spaces are one."""
+        mine, theirs = dict(self._key()), dict(other._key())
+        if mine != theirs:
+            raise SpaceError(
+                "these vectors live in different spaces ("
+                + "; ".join(differences(mine, theirs))
+                + "): compare their similarity matrices instead"
+            )
+
+    def _key(self) -> dict[str, Any]:
+        return {
+            "weights": self.weights,
+            "layer": self.layer,
+            "units": self.units,
+            "inputs": self.inputs,
+        }
+
+
+class AppliesVectors(Protocol):
+    """What `segment` and `score` ask of a model (`conceptlab.models.ProbedModel` has it)."""
+
+    fingerprint: str
+
+    def apply(
+        self, vectors: "ConceptVectors", image: "Image", size: tuple[int, int] | None
+    ) -> tuple[Floats, Floats]:
+        """Logit maps (C, h, w) and logits of the pooled activations (C,)."""
+        ...
+
+
+def qualified_names(concepts: pd.DataFrame) -> list[str]:
+    """Names as tables write them: `category/name` where two categories share a name.
+
+    Args:
+        concepts: columns name, category.
+    """
+    shared = concepts["name"].duplicated(keep=False)
+    return [
+        f"{category}/{name}" if twice else str(name)
+        for name, category, twice in zip(
+            concepts["name"], concepts["category"], shared, strict=True
+        )
+    ]
+
+
+def unit_rows(weights: NDArray[np.floating[Any]]) -> Floats:
+    """Rows at unit length; a zero row stays zero.
+
+    Args:
+        weights: (C, K).
+    """
+    rows = np.asarray(weights, dtype=np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+
+
+@dataclass(frozen=True)
+class ConceptVectors:
+    """One vector and bias per concept over a layer's K units, with what is known of each.
+
+    Args:
+        weights: (C, K).
+        bias: (C,), added to the weighted sum before the sigmoid.
+        concepts: C rows in the same order; columns name, category, and any scores.
+        kind: 'unit', 'segmentation', 'classification', 'cav', ...
+        space: what the K coordinates are.
+        thresholds: (K,) T_k of each unit, where `space.inputs` is 'binary@...', else None.
+        provenance: settings and seeds, as JSON values.
+
+    Raises:
+        InputError: shapes that do not fit one another.
+    """
+
+    weights: Floats
+    bias: Floats
+    concepts: pd.DataFrame
+    kind: str
+    space: Space
+    thresholds: NDArray[np.float32] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check shapes, and hold the arrays read-only in one type."""
+        count = len(self.concepts)
+        wanted = (count, self.space.units)
+        if self.weights.shape != wanted or self.bias.shape != (count,):
+            raise InputError(
+                f"weights {self.weights.shape} and bias {self.bias.shape} do not fit "
+                f"{count} concepts over {self.space.units} units"
+            )
+        if self.space.inputs.startswith("binary") and self.thresholds is None:
+            raise InputError("vectors over thresholded activations need their thresholds")
+        for name in ("weights", "bias"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "concepts", self.concepts.reset_index(drop=True))
+
+    def __len__(self) -> int:
+        """C, the number of concepts."""
+        return len(self.concepts)
+
+    def _repr_html_(self) -> str:
+        title = html.escape(
+            f"{self.kind} vectors: {len(self)} concepts over {self.space.units} units of "
+            f"{self.space.layer} in {self.space.model}"
+        )
+        return f"<p>{title}</p>{self.concepts.to_html(max_rows=20, escape=True)}"
+
+    @property
+    def names(self) -> list[str]:
+        """(C,) names, written `category/name` where two categories share one."""
+        return qualified_names(self.concepts)
+
+    @property
+    def normalized(self) -> "ConceptVectors":
+        """The same vectors at unit length (w' of section 5.3), without their biases."""
+        return replace(self, weights=unit_rows(self.weights), bias=np.zeros(len(self)))
+
+    @property
+    def similarity(self) -> Floats:
+        """(C, C) cosine similarities; a zero vector is similar to nothing, 0."""
+        rows = unit_rows(self.weights)
+        return rows @ rows.T
+
+    def index(self, name: str) -> int:
+        """The row of a concept, by its name or `category/name`.
+
+        Raises:
+            InputError: no such concept, or a name that two categories share.
+        """
+        full = self.concepts["category"].astype(str) + "/" + self.concepts["name"].astype(str)
+        hits = np.flatnonzero((self.concepts["name"] == name) | (full == name))
+        if len(hits) == 1:
+            return int(hits[0])
+        if len(hits) > 1:
+            raise InputError(
+                f"concept {name!r} stands in several categories; say one of "
+                + ", ".join(full.iloc[hits])
+            )
+        raise InputError(f"no concept {name!r} here; {near_matches(name, self.names)}")
+
+    def select(self, which: str | Sequence[str] | Callable[[pd.DataFrame], Any]) -> "ConceptVectors":
+        """Some of the vectors: a name, several, or a function of `concepts` to a boolean mask."""
+        if callable(which):
+            rows = np.flatnonzero(np.asarray(which(self.concepts), dtype=bool))
+        else:
+            names = [which] if isinstance(which, str) else which
+            rows = np.array([self.index(name) for name in names], dtype=int)
+        return replace(
+            self,
+            weights=self.weights[rows],
+            bias=self.bias[rows],
+            concepts=self.concepts.iloc[rows],
+        )
+
+    def nearest(self, name: str, k: int = 5) -> pd.DataFrame:
+        """The k concepts nearest to one by cosine, itself left out (table 2).
+
+        Returns:
+            Columns concept, category, cosine; nearest first.
+        """
+        return self.arithmetic(plus=[name], k=k)
+
+    def arithmetic(
+        self, plus: Sequence[str], minus: Sequence[str] = (), k: int = 5
+    ) -> pd.DataFrame:
+        """The k concepts nearest to a sum of unit vectors, its terms left out (table 3).
+
+        Args:
+            plus: names of the vectors added.
+            minus: names of the vectors taken away.
+            k: rows to return.
+
+        Returns:
+            Columns concept, category, cosine; nearest first. Concepts without a vector (all
+            weights zero, or not finite) never appear.
+
+        Raises:
+            InputError: an unknown concept, or one without a vector.
+        """
+        if isinstance(plus, str) or isinstance(minus, str):
+            raise InputError("plus and minus take lists of concept names, not one string")
+        if not plus and not minus:
+            raise InputError("arithmetic needs at least one concept")
+        rows = unit_rows(self.weights)
+        usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+        terms = [(self.index(name), 1.0) for name in plus]
+        terms += [(self.index(name), -1.0) for name in minus]
+        for row, _ in terms:
+            if not usable[row]:
+                raise InputError(
+                    f"concept {self.names[row]!r} has no vector (too few examples to fit one)"
+                )
+        query = sum((sign * rows[row] for row, sign in terms), np.zeros(self.space.units))
+        length = np.linalg.norm(query)
+        cosine = rows[usable] @ query / (length if length > 0 else 1.0)
+        table = pd.DataFrame(
+            {
+                "concept": np.array(self.names, dtype=object)[usable],
+                "category": self.concepts["category"].to_numpy()[usable],
+                "cosine": cosine,
+            },
+            index=np.flatnonzero(usable),
+        )
+        table = table.drop(index=[row for row, _ in terms], errors="ignore")
+        return table.sort_values("cosine", ascending=False, kind="stable").head(k).reset_index(
+            drop=True
+        )
+
+    def segment(
+        self, model: AppliesVectors, image: "Image", size: tuple[int, int] | None = None
+    ) -> NDArray[np.float32]:
+        """Where each concept is in a new image: eq. 2 upsampled, a mask being the map > 0.5.
+
+        Args:
+            model: the network that the vectors were learned on.
+            image: any RGB picture.
+            size: (height, width) of the maps; the picture's own if not given.
+
+        Returns:
+            (C, h, w) in 0..1.
+
+        Raises:
+            SpaceError: another model than the vectors'.
+        """
+        maps, _ = self._apply(model, image, size)
+        return _sigmoid(maps).astype(np.float32)
+
+    def score(self, model: AppliesVectors, image: "Image") -> pd.DataFrame:
+        """How much of each concept is in a new image.
+
+        Classification vectors give eq. 5's probability; the others, which are learned per pixel,
+        the share of the picture that their mask covers.
+
+        Returns:
+            Columns concept, category, score (0..1), highest first.
+
+        Raises:
+            SpaceError: another model than the vectors'.
+        """
+        maps, pooled = self._apply(model, image, None)
+        whole = self.kind == "classification"
+        score = _sigmoid(pooled) if whole else (maps > 0).mean(axis=(1, 2))
+        table = pd.DataFrame(
+            {"concept": self.names, "category": self.concepts["category"], "score": score}
+        )
+        return table.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
+
+    def _apply(
+        self, model: AppliesVectors, image: "Image", size: tuple[int, int] | None
+    ) -> tuple[Floats, Floats]:
+        if model.fingerprint != self.space.weights:
+            raise SpaceError(
+                f"these vectors belong to {self.space.model} ({self.space.weights[:8]}), "
+                f"not to the model given ({model.fingerprint[:8]})"
+            )
+        return model.apply(self, image, size)
+
+    def save(self, path: str | Path) -> None:
+        """Write an HDF5 file, whole or not at all."""
+        with atomic_path(Path(path)) as temporary, open_hdf5(temporary, "w") as file:
+            file["weights"], file["bias"] = self.weights, self.bias
+            if self.thresholds is not None:
+                file["thresholds"] = self.thresholds
+            file["concepts"] = self.concepts.to_json(orient="table", index=False)
+            file.attrs["schema"] = SCHEMA
+            file.attrs["kind"] = self.kind
+            file.attrs["space"] = canonical({**self.space._key(), "model": self.space.model})
+            file.attrs["provenance"] = canonical(dict(self.provenance))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ConceptVectors":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, or not a file of concept vectors.
+        """
+        import io
+
+        try:
+            with open_hdf5(Path(path), "r") as file:
+                space = Space(**json.loads(file.attrs["space"]))
+                text = io.StringIO(file["concepts"].asstr()[()])
+                return cls(
+                    weights=file["weights"][()],
+                    bias=file["bias"][()],
+                    concepts=pd.read_json(text, orient="table"),
+                    kind=str(file.attrs["kind"]),
+                    space=space,
+                    thresholds=file["thresholds"][()] if "thresholds" in file else None,
+                    provenance=json.loads(file.attrs["provenance"]),
+                )
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is not a file of concept vectors ({error})") from error
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    from scipy.special import expit
+
+    result: Floats = expit(logits)
+    return result
