@@ -1,0 +1,1 @@
+"""Resampling, streaming statistics, metrics and solvers on arrays; no torch."""

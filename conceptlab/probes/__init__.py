@@ -1,0 +1,1 @@
+"""Probes: what single units and combinations of units encode; all give `ConceptVectors`."""
