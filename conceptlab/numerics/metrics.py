@@ -1,0 +1,91 @@
+"""Scores from counts, and their bootstrap intervals over images."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
+    """part / whole, NaN where whole is 0."""
+    result = np.full(np.broadcast_shapes(np.shape(part), np.shape(whole)), np.nan)
+    np.divide(part, whole, out=result, where=np.asarray(whole) > 0)
+    return result
+
+
+def iou(both: NDArray[Any], predicted: NDArray[Any], labelled: NDArray[Any]) -> Floats:
+    """Intersection over union from pixel counts; NaN without a pixel on either side.
+
+    Net2Vec eq. 1 for counts summed over images (IoU_set), eq. 3 for those of one (IoU_ind).
+
+    >>> iou(np.array([2]), np.array([3]), np.array([4]))
+    array([0.4])
+    """
+    return ratio(both, np.asarray(predicted) + labelled - both)
+
+
+def bootstrap_sums(
+    values: NDArray[Any], draws: int, generator: np.random.Generator
+) -> Floats:
+    """Sums over images drawn with replacement.
+
+    Args:
+        values: (n, Q), a row of counts per image.
+        draws: R.
+        generator: the source of chance.
+
+    Returns:
+        (R, Q).
+    """
+    n = len(values)
+    sums = np.empty((draws, values.shape[1]))
+    for draw in range(draws):  # one at a time: memory does not grow with the number of draws
+        times = np.bincount(generator.integers(0, n, n), minlength=n)
+        sums[draw] = times @ values
+    return sums
+
+
+def interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
+    """The percentile interval of bootstrap samples (R,), NaN without a finite one."""
+    finite = samples[np.isfinite(samples)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def iou_interval(
+    counts: NDArray[Any], draws: int, generator: np.random.Generator
+) -> tuple[float, float]:
+    """A 95 % bootstrap interval of IoU_set over images.
+
+    Args:
+        counts: (n, 3) pixels predicted and labelled, predicted, labelled, per image.
+        draws: bootstrap samples.
+        generator: the source of chance.
+    """
+    if not len(counts):
+        return float("nan"), float("nan")
+    sums = bootstrap_sums(counts, draws, generator)
+    return interval(iou(sums[:, 0], sums[:, 1], sums[:, 2]))
+
+
+def mean_interval(
+    values: NDArray[Any], draws: int, generator: np.random.Generator
+) -> tuple[float, float]:
+    """A 95 % bootstrap interval of a mean over images; values (n,)."""
+    if not len(values):
+        return float("nan"), float("nan")
+    sums = bootstrap_sums(np.asarray(values, dtype=float)[:, None], draws, generator)
+    return interval(sums[:, 0] / len(values))
+
+
+def binomial_floor(images: int, level: float = 0.95) -> float:
+    """The accuracy that guessing exceeds with probability 1 - level on n balanced images."""
+    from scipy.stats import binom
+
+    if images == 0:
+        return float("nan")
+    return float(binom.ppf(level, images, 0.5) / images)
