@@ -1,0 +1,311 @@
+"""A file of arrays by image: read, filled block by block, checked.
+
+The arrays are contiguous and preallocated, so HDF5 is never opened for writing after creation:
+data go to known offsets by plain writes, and readers map them or read rows. Images form blocks. A
+block's data are flushed to the disk before its checksum and its mark are set, so whatever is marked
+is there after a kill; whatever does not match its checksum is known.
+"""
+
+import errno
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.errors import CacheError
+from conceptlab.files import open_hdf5
+from conceptlab.keys import digest
+from conceptlab.numerics.parallel import ordered_map
+
+if TYPE_CHECKING:
+    import h5py
+
+SCHEMA = 1
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
+
+
+class DamagedError(CacheError):
+    """A file in the cache is not one of ours, or no longer whole."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where one array lies in its file.
+
+    Args:
+        shape: (rows, ...).
+        dtype: of a value.
+        offset: of its first byte.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def end(self) -> int:
+        """The offset after its last byte."""
+        return self.offset + self.shape[0] * self.row_bytes
+
+    def record(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {"shape": list(self.shape), "dtype": self.dtype.str, "offset": self.offset}
+
+
+class BlockFile:
+    """An open file of arrays by image.
+
+    Args:
+        path: of a file that `create_file` made.
+        write: open it for filling; the caller holds its lock.
+
+    Attributes:
+        arrays: name to `Extent`.
+        spec: what the values depend on.
+        attrs: what else was recorded.
+        images: N.
+        block: images per block.
+        blocks: B.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedError: a foreign, truncated or damaged file.
+        CacheError: it may not be read, or written.
+    """
+
+    def __init__(self, path: Path, write: bool = False) -> None:
+        self.path = Path(path)
+        try:
+            handle = os.open(self.path, os.O_RDWR if write else os.O_RDONLY)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise CacheError(
+                f"cannot {'write' if write else 'read'} {path} ({error.strerror})"
+            ) from error
+        self._handle = handle
+        try:
+            self._load()
+        except DamagedError:
+            self.close()
+            raise
+        except UNREADABLE as error:
+            self.close()
+            raise DamagedError(f"{path} is damaged or not a cache file ({error})") from error
+
+    def _load(self) -> None:
+        with open_hdf5(self.path, "r") as file:
+            self.attrs: dict[str, Any] = dict(file.attrs)
+            if self.attrs.get("schema") != SCHEMA:
+                raise DamagedError(
+                    f"{self.path} has schema {self.attrs.get('schema', 'none')}, "
+                    f"and this version reads {SCHEMA}"
+                )
+            layout = self._checked_record("layout")
+            self.spec = self._checked_record("spec")
+            self.arrays = {name: extent_of(file[name]) for name in layout["arrays"]}
+        self.images, self.block = int(layout["images"]), int(layout["block"])
+        self.blocks = -(-self.images // self.block)
+        self._filled: list[str] = layout["checked"]
+        if {name: extent.record() for name, extent in self.arrays.items()} != layout["arrays"]:
+            raise DamagedError(f"{self.path} is damaged: its arrays are not where they were made")
+        if os.fstat(self._handle).st_size < max(extent.end for extent in self.arrays.values()):
+            raise DamagedError(f"{self.path} is truncated")
+        for name, crc in layout["constants"].items():
+            if crc32([self.read(name)]) != crc:
+                raise DamagedError(f"{self.path} is damaged: '{name}' does not match its checksum")
+
+    def _checked_record(self, name: str) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(self.attrs.pop(name))
+        if digest(record) != self.attrs.pop(f"{name}_sha256"):
+            raise DamagedError(f"{self.path} is damaged: its {name} does not match its checksum")
+        return record
+
+    def __enter__(self) -> Self:
+        """The open file."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; closing twice is allowed."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def rows(self, block: int) -> tuple[int, int]:
+        """First image of a block, and the one after its last."""
+        return block * self.block, min((block + 1) * self.block, self.images)
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Rows start..stop of an array in a buffer of their own.
+
+        Raises:
+            IndexError: rows that the array does not have.
+            CacheError: the disk does not give them.
+        """
+        extent = self.arrays[name]
+        stop = extent.shape[0] if stop is None else stop
+        if not 0 <= start <= stop <= extent.shape[0]:
+            raise IndexError(f"rows {start}..{stop} of {extent.shape[0]} in {self.path}")
+        result = np.empty((stop - start, *extent.shape[1:]), dtype=extent.dtype)
+        view = as_bytes(result)
+        position, at = 0, extent.offset + start * extent.row_bytes
+        while position < view.nbytes:
+            got = os.preadv(self._handle, [view[position:]], at + position)
+            if got == 0:
+                raise DamagedError(f"{self.path} is truncated")
+            position += got
+        return result
+
+    def map(self, name: str) -> NDArray[Any]:
+        """A whole array as a read-only memory map."""
+        extent = self.arrays[name]
+        return np.memmap(self.path, extent.dtype, "r", extent.offset, extent.shape)
+
+    def done(self) -> NDArray[np.bool_]:
+        """(B,) which blocks are marked as filled."""
+        marks: NDArray[np.bool_] = self.read("done") == 1
+        return marks
+
+    @property
+    def complete(self) -> bool:
+        """Whether all blocks are marked as filled."""
+        return bool(self.done().all())
+
+    def damage(self) -> dict[int, str]:
+        """Blocks that are not what was written, each with the reason; reads all that is marked."""
+        marks, sums = self.read("done"), self.read("checksum")
+
+        def check(block: int) -> tuple[int, str]:
+            if marks[block] > 1:
+                return block, f"its mark is {marks[block]}"
+            same = not marks[block] or self.checksum(block) == sums[block]
+            return block, "" if same else "its checksum does not match"
+
+        return {block: why for block, why in ordered_map(check, range(self.blocks)) if why}
+
+    def checksum(self, block: int) -> int:
+        """CRC-32 of a block's bytes as they are on the disk, array after array."""
+        return crc32(self.read(name, *self.rows(block)) for name in self._filled)
+
+    def fill(self, start: int, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Write rows of each array from image `start` on, without marking anything."""
+        for name, values in rows.items():
+            extent = self.arrays[name]
+            count = extent.shape[0] - start
+            if values.shape[1:] != extent.shape[1:] or not len(values) <= count:
+                raise ValueError(f"{values.shape} from row {start} on into {extent.shape}")
+            self._pwrite(np.asarray(values, extent.dtype), extent.offset + start * extent.row_bytes)
+
+    def commit(self, block: int, checksum: int | None = None) -> None:
+        """Flush a block that has been filled, then set its checksum, then its mark.
+
+        Args:
+            block: its number.
+            checksum: CRC-32 of its bytes, where known; else they are read back.
+
+        Raises:
+            CacheError: the disk is full or cannot be written; the block stays unmarked.
+        """
+        with writing(self.path):
+            _flush(self._handle)
+        value = self.checksum(block) if checksum is None else checksum
+        self._set("checksum", block, value)
+        self._set("done", block, 1)
+
+    def write_block(self, block: int, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Fill a whole block from memory and commit it.
+
+        Args:
+            block: its number.
+            rows: one entry for each array that was created empty; all images of the block.
+        """
+        start, stop = self.rows(block)
+        stored = {
+            name: np.ascontiguousarray(rows[name], dtype=self.arrays[name].dtype)
+            for name in self._filled
+        }
+        if any(len(values) != stop - start for values in stored.values()):
+            raise ValueError(f"block {block} has {stop - start} images")
+        self.fill(start, stored)
+        self.commit(block, crc32(stored.values()))
+
+    def unmark(self, blocks: Iterable[int]) -> None:
+        """Take the marks of some blocks away, so that they are computed again."""
+        for block in blocks:
+            self._set("done", block, 0)
+        with writing(self.path):
+            _flush(self._handle)
+
+    def _set(self, name: str, block: int, value: int) -> None:
+        extent = self.arrays[name]
+        at = extent.offset + block * extent.row_bytes
+        self._pwrite(np.array([value], dtype=extent.dtype), at)
+
+    def _pwrite(self, values: NDArray[Any], offset: int) -> None:
+        view = as_bytes(np.ascontiguousarray(values))
+        position = 0
+        with writing(self.path):
+            while position < view.nbytes:
+                position += os.pwrite(self._handle, view[position:], offset + position)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say failures to write in one sentence.
+
+    Raises:
+        CacheError: instead of the system's or HDF5's own errors.
+    """
+    try:
+        yield
+    except CacheError:
+        raise
+    except (OSError, RuntimeError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        reason = getattr(error, "strerror", None) or str(error)
+        remedy = "free some space" if full else "check the folder, or choose another with --cache"
+        raise CacheError(
+            f"cannot write {path} ({reason}); {remedy}, then run the same command again: "
+            "what is complete is kept"
+        ) from error
+
+
+def extent_of(data: "h5py.Dataset") -> Extent:
+    """Where HDF5 has put a contiguous data set."""
+    offset = data.id.get_offset()
+    if offset is None:
+        raise ValueError(f"{data.name} is not contiguous")
+    return Extent(tuple(data.shape), np.dtype(data.dtype.str), int(offset))
+
+
+def _flush(handle: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(handle)
+
+
+def crc32(arrays: Iterable[NDArray[Any]]) -> int:
+    """CRC-32 of the bytes of several arrays, one after another."""
+    value = 0
+    for array in arrays:
+        value = zlib.crc32(as_bytes(np.ascontiguousarray(array)), value)
+    return value
+
+
+def as_bytes(values: NDArray[Any]) -> memoryview:
+    """The memory of a contiguous array."""
+    return values.reshape(-1).view(np.uint8).data
