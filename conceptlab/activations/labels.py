@@ -1,0 +1,249 @@
+"""Label maps at the label size, brought there once and kept: what activations are compared with.
+
+Labels follow the pictures' geometry (`conceptlab.numerics.geometry`), so the same store serves all
+networks and layers with that geometry.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.activations.cache import BlockFile, open_or_create
+from conceptlab.activations.lock import held
+from conceptlab.errors import InputError
+from conceptlab.keys import digest
+from conceptlab.numerics.parallel import ordered_map
+
+if TYPE_CHECKING:
+    from conceptlab.activations.store import Activations
+    from conceptlab.data.base import ProbeDataset
+    from conceptlab.numerics.geometry import Geometry
+
+BLOCK = 32
+PATTERNS = 16  # different sets of unlabelled categories within one image, at most
+
+
+@dataclass(frozen=True)
+class LabelBlock:
+    """The labels of n images, as the kernels take them.
+
+    Args:
+        plane_offsets: (n + 1,) into planes.
+        planes: (P, h, w) concept ids, -1 for none.
+        pattern: (n, h, w) rows of labelled.
+        labelled: (patterns, G) whether a category counts at a pixel of that pattern.
+    """
+
+    plane_offsets: NDArray[np.int64]
+    planes: NDArray[np.int16]
+    pattern: NDArray[np.uint8]
+    labelled: NDArray[np.bool_]
+
+
+class LabelStore:
+    """Label maps of all images of a data set at one size.
+
+    Args:
+        path: of the store's file, complete.
+        concepts: (C,) rows name, category, level.
+        categories: (G,) names; bit g of the unlabelled sets.
+
+    Attributes:
+        size: (h, w).
+        groups: (C,) the category of each concept, 0..G-1.
+        present: (N, C) whether an image shows the concept anywhere, at its native resolution.
+    """
+
+    def __init__(self, path: Path, concepts: pd.DataFrame, categories: list[str]) -> None:
+        self._file = BlockFile(path)
+        self.concepts = concepts
+        self.categories = categories
+        shape = self._file.arrays["pattern"].shape
+        self.size = (int(shape[1]), int(shape[2]))
+        self.groups = np.array([categories.index(c) for c in concepts["category"]], dtype=np.int64)
+        self.present = self._file.read("present").astype(bool)
+        self._whole = self._file.read("whole").astype(bool)
+        self._pixels = self._file.read("pixels").astype(np.int64)
+        self._unlabelled = self._file.read("image_unlabelled")
+        self._tables = self._file.read("tables")
+        self._counts = self._file.read("count").astype(np.int64)
+        self._per_image = np.asarray(concepts["level"] == "image")
+
+    def areas(self, image_level: bool = False) -> NDArray[np.int64]:
+        """(N, C) labelled pixels of each concept; all of them for one that holds for the image."""
+        if not image_level:
+            return self._pixels
+        return np.where(self._whole, self.size[0] * self.size[1], self._pixels)
+
+    def shows(self, image_level: bool = False) -> NDArray[np.bool_]:
+        """(N, C) whether an image has a pixel of the concept at this size (x in X_c)."""
+        return self.areas(image_level) > 0
+
+    def speaks(self, image_level: bool = False) -> NDArray[np.bool_]:
+        """(N, C) whether a pixel of the image is labelled in the concept's category at all."""
+        bits = np.bitwise_and.reduce(self._tables, axis=1)
+        per_pixel = (bits[:, None] >> self.groups.astype(np.uint64)) & np.uint64(1) == 0
+        per_pixel &= ~self._per_image
+        if not image_level:
+            return np.asarray(per_pixel)
+        return np.asarray(per_pixel | (self.judged() & self._per_image))
+
+    def judged(self) -> NDArray[np.bool_]:
+        """(N, C) whether it is known if the image as a whole shows the concept."""
+        bits = np.bitwise_and.reduce(self._tables, axis=1)
+        bits = np.where(self._per_image, self._unlabelled[:, None], bits[:, None])
+        return np.asarray((bits >> self.groups.astype(np.uint64)) & np.uint64(1) == 0)
+
+    def read(self, images: NDArray[np.int64], image_level: bool = False) -> LabelBlock:
+        """The labels of some images, in their order.
+
+        Args:
+            images: (n,) rows.
+            image_level: also concepts that hold for a whole image, as planes full of them.
+        """
+        planes, counts, tables = [], [], []
+        pattern = np.empty((len(images), *self.size), dtype=np.uint8)
+        for i, image in enumerate(images):
+            own = self._file.read("planes", image, image + 1)[0, : self._counts[image]] - 1
+            table = self._tables[image]
+            if image_level:
+                own = np.concatenate([own, self._full_planes(image)])
+                table = self._with_image_level(table, image)
+            planes.append(own.astype(np.int16, copy=False))
+            counts.append(len(own))
+            tables.append(table)
+            pattern[i] = self._file.read("pattern", image, image + 1)[0]
+        codes, place = np.unique(np.array(tables), return_inverse=True)
+        place = place.reshape(len(images), PATTERNS).astype(np.uint8)
+        for i in range(len(images)):
+            if (place[i] != place[i, 0]).any() or place[i, 0] != 0:
+                pattern[i] = place[i][pattern[i]]
+            else:
+                pattern[i] = 0
+        shifts = np.arange(len(self.categories), dtype=np.uint64)
+        return LabelBlock(
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.concatenate(planes) if planes else np.empty((0, *self.size), dtype=np.int16),
+            pattern,
+            (codes[:, None] >> shifts) & np.uint64(1) == 0,
+        )
+
+    def mask(self, image: int, concept: int) -> NDArray[np.bool_]:
+        """(h, w) where an image shows a concept, at the label size."""
+        block = self.read(np.array([image]), image_level=bool(self._per_image[concept]))
+        found: NDArray[np.bool_] = (block.planes == concept).any(axis=0)
+        return found
+
+    def _full_planes(self, image: int) -> NDArray[np.int16]:
+        holds = np.flatnonzero(self._whole[image]).astype(np.int16)
+        return np.broadcast_to(holds[:, None, None], (len(holds), *self.size))
+
+    def _with_image_level(self, table: NDArray[np.uint64], image: int) -> NDArray[np.uint64]:
+        per_image = np.uint64(0)
+        for group in set(self.groups[self._per_image].tolist()):
+            per_image |= np.uint64(1 << group)
+        kept: NDArray[np.uint64] = (table & ~per_image) | (self._unlabelled[image] & per_image)
+        return kept
+
+
+def label_store(
+    activations: "Activations", data: "ProbeDataset", label_size: int | None = None
+) -> LabelStore:
+    """The labels that belong to some activations, from the cache or brought to size now.
+
+    Args:
+        activations: whose pictures and geometry the labels follow.
+        data: the probe data set.
+        label_size: side in pixels; half the network's input size if not given.
+
+    Raises:
+        InputError: the activations were made from another data set.
+    """
+    if activations.data_fingerprint != data.fingerprint:
+        raise InputError(
+            f"these activations were made from other pictures ({activations.data_fingerprint[:8]}) "
+            f"than the data set given ({data.spec}, {data.fingerprint[:8]}): extract them anew"
+        )
+    side = label_size or activations.input_size // 2
+    if side < 1:
+        raise InputError(f"a label size is at least 1 pixel; got {side}")
+    geometry = activations.geometry
+    return prepare_labels(data, geometry, (side, side), activations.cache_root)
+
+
+def prepare_labels(
+    data: "ProbeDataset", geometry: "Geometry", size: tuple[int, int], cache_root: Path
+) -> LabelStore:
+    """Bring all label maps of a data set to one size, once; a killed run is continued."""
+    spec = {
+        "kind": "labels",
+        "data": data.label_fingerprint,
+        "geometry": geometry.spec(),
+        "size": list(size),
+    }
+    folder = cache_root / "labels" / f"{data.name}-{data.label_fingerprint[:8]}"
+    path = folder / f"{size[0]}x{size[1]}-{digest(spec)[:8]}.h5"
+    count, concepts = len(data), len(data.catalogue)
+    arrays: dict[str, tuple[tuple[int, ...], Any]] = {
+        "planes": ((count, data.planes, *size), np.int16),
+        "count": ((count,), np.uint8),
+        "pattern": ((count, *size), np.uint8),
+        "tables": ((count, PATTERNS), np.uint64),
+        "pixels": ((count, concepts), np.uint32),
+        "present": ((count, concepts), np.uint8),
+        "whole": ((count, concepts), np.uint8),
+        "image_unlabelled": ((count,), np.uint64),
+    }
+    names = np.array([str(n).encode() for n in data.names])
+    with held(path):
+        file = open_or_create(
+            path, arrays, spec, block=BLOCK, constants={"image": names}, sparse=True
+        )
+        with file:
+            for block in np.flatnonzero(~file.done()):
+                images = range(*file.rows(int(block)))
+                one = list(ordered_map(lambda i: _one(data, geometry, size, i), images))
+                file.write_block(
+                    int(block), {name: np.stack([row[name] for row in one]) for name in arrays}
+                )
+    return LabelStore(path, data.catalogue, data.categories)
+
+
+def _one(
+    data: "ProbeDataset", geometry: "Geometry", size: tuple[int, int], image: int
+) -> dict[str, NDArray[Any]]:
+    labels = data.labels(image)
+    native = labels.planes[labels.planes >= 0]
+    concepts = len(data.catalogue)
+    present = np.bincount(native, minlength=concepts) > 0
+    whole = np.zeros(concepts, dtype=bool)
+    whole[labels.image_concepts] = True
+    small = labels.sample(*geometry.label_rows_cols(*labels.planes.shape[1:], size))
+    planes = np.zeros((data.planes, *size), dtype=np.int16)
+    planes[: len(small.planes)] = small.planes + 1
+    unlabelled = np.zeros(size, dtype=np.uint64) if small.unlabelled is None else small.unlabelled
+    codes, pattern = np.unique(unlabelled, return_inverse=True)
+    if len(codes) > PATTERNS:
+        raise InputError(
+            f"{data.names[image]}: more than {PATTERNS} different sets of unlabelled categories"
+        )
+    table = np.full(PATTERNS, codes[0], dtype=np.uint64)
+    table[: len(codes)] = codes
+    # a concept can stand in several planes of an image; a pixel counts once
+    pixels = np.array([0] * concepts, dtype=np.uint32)
+    for concept in np.unique(small.planes[small.planes >= 0]):
+        pixels[concept] = (small.planes == concept).any(axis=0).sum()
+    return {
+        "planes": planes,
+        "count": np.uint8(len(small.planes)),
+        "pattern": pattern.reshape(size).astype(np.uint8),
+        "tables": table,
+        "pixels": pixels,
+        "present": present | whole,
+        "whole": whole,
+        "image_unlabelled": np.uint64(labels.image_unlabelled),
+    }

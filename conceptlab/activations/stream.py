@@ -1,0 +1,94 @@
+"""Active pairs and labels of images, chunk by chunk: the one way in which probes see the data."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.activations.active import ActiveSet
+from conceptlab.activations.labels import LabelBlock, LabelStore
+from conceptlab.numerics.parallel import ordered_map
+from conceptlab.numerics.resample import taps
+
+R = TypeVar("R")
+CHUNK = 32
+
+Axis = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A few images: what fires in them, and what they show.
+
+    Args:
+        images: (n,) rows of the activations.
+        label_images: (n,) rows of the labels; the same, unless labels are permuted as a control.
+        offsets: (n + 1,) into index.
+        index: active (unit, cell) pairs, unit * H * W + cell, ascending in each image.
+        labels: planes and labelled categories at the label size.
+    """
+
+    images: NDArray[np.int64]
+    label_images: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    index: NDArray[np.uint32]
+    labels: LabelBlock
+
+    def pairs(
+        self, trains: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which concepts each image trains, as offsets (n + 1,) and concept ids (J,).
+
+        Args:
+            trains: (N, C) over the rows of the labels.
+        """
+        rows, concepts = np.nonzero(trains[self.label_images])
+        counts = np.bincount(rows, minlength=len(self.images))
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), concepts
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Some images of a layer with their labels, in chunks of a fixed size.
+
+    Args:
+        active: the layer's active pairs.
+        labels: the label maps.
+        images: (n,) which rows, in which order.
+        label_images: (n,) rows of the labels to set beside them; the same rows if not given.
+        align_corners: how maps are interpolated, see `conceptlab.numerics.resample.taps`.
+        image_level: also the concepts that hold for a whole image, as masks of the whole image.
+    """
+
+    active: ActiveSet
+    labels: LabelStore
+    images: NDArray[np.int64]
+    label_images: NDArray[np.int64] | None = None
+    align_corners: bool = False
+    image_level: bool = False
+
+    def axes(self) -> tuple[Axis, Axis]:
+        """(low, high, t) of the columns and of the rows, as the pixel-wise kernels take them."""
+        height, width = self.active.shape[2:]
+        h, w = self.labels.size
+        pair = taps(width, w, self.align_corners), taps(height, h, self.align_corners)
+        xs, ys = ((axis.low, axis.high, axis.t.astype(np.float32)) for axis in pair)
+        return xs, ys
+
+    def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
+        """function of every chunk, in threads, results in order.
+
+        The chunks do not depend on the number of threads, so neither do sums over them.
+        """
+        return ordered_map(
+            lambda start: function(self._chunk(start)), range(0, len(self.images), CHUNK)
+        )
+
+    def _chunk(self, start: int) -> Chunk:
+        images = self.images[start : start + CHUNK]
+        rows = images if self.label_images is None else self.label_images[start : start + CHUNK]
+        offsets, index = self.active.of(images)
+        labels = self.labels.read(rows, image_level=self.image_level)
+        return Chunk(images, rows, offsets, index, labels)

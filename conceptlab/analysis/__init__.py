@@ -1,0 +1,1 @@
+"""Questions asked of vectors and tables: similarity and distances of embeddings; no torch."""

@@ -1,0 +1,67 @@
+"""What all probes share: the registry, the held-out part, and what is said of a fit."""
+
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.errors import InputError
+from conceptlab.registry import Registry
+from conceptlab.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from conceptlab.activations.store import Activations
+    from conceptlab.data.base import ProbeDataset
+
+TOO_FEW = "too few examples"
+HELD_OUT = 5
+
+T = TypeVar("T")
+
+
+class Probe(Protocol):
+    """A fitter: settings in the constructor, `fit` learns, `vectors` is the result."""
+
+    @property
+    def vectors(self) -> ConceptVectors:
+        """The fitted vectors."""
+        ...
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings."""
+        ...
+
+    def fit(self, activations: "Activations", data: "ProbeDataset") -> Self:
+        """Learn all concepts from the training images."""
+        ...
+
+    def score(
+        self, activations: "Activations", data: "ProbeDataset", split: str = "val"
+    ) -> pd.DataFrame:
+        """Scores per concept on a split."""
+        ...
+
+
+PROBES: Registry[type[Probe]] = Registry("probe")
+
+
+def held_out(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """A fifth of some rows, chosen by the seed: the part on which a penalty is judged."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[: max(len(rows) // HELD_OUT, 1)])
+
+
+def described(probe: Probe) -> dict[str, Any]:
+    """A probe's name and settings, for the provenance of its vectors."""
+    return {"probe": type(probe).__name__, **probe.get_params()}
+
+
+def require_fitted(probe: Probe, name: str) -> Any:
+    """An attribute that `fit` sets.
+
+    Raises:
+        InputError: before `fit`.
+    """
+    if not hasattr(probe, name):
+        raise InputError(f"this {type(probe).__name__} is not fitted yet: call fit first")
+    return getattr(probe, name)

@@ -1,0 +1,306 @@
+"""Single units as concept detectors: overlap of every unit's mask with every concept.
+
+Fong & Vedaldi 2018 (Net2Vec), section 3.1.1, eq. 1; Bau et al. 2017 (Network Dissection) by options:
+`order`, `scope` and `image_level` name the points in which the two differ.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.activations.active import ActiveSet, active_set
+from conceptlab.activations.labels import LabelStore, label_store
+from conceptlab.activations.stream import Chunk, Stream
+from conceptlab.errors import InputError
+from conceptlab.numerics.metrics import iou
+from conceptlab.numerics.resample import Taps, taps
+from conceptlab.numerics.tally import tally_binary, tally_values
+from conceptlab.probes.summary import detector_counts, unit_labels
+from conceptlab.vectors import ConceptVectors, qualified_names
+
+if TYPE_CHECKING:
+    from conceptlab.activations.store import Activations
+    from conceptlab.data.base import ProbeDataset
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "val", "test")
+ORDERS = ("threshold-first", "upsample-first")
+SCOPES = ("present", "labelled")
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """Overlap counts of every unit with every concept, and what follows from them.
+
+    Args:
+        concepts: (C,) rows name, category, level, in the order of the counts.
+        splits: the splits that have images.
+        both: {split: (K, C)} pixels in the unit's mask and of the concept.
+        area: {split: (K, C)} pixels in the unit's mask, over the images that count.
+        labelled: {split: (C,)} pixels of the concept.
+        images: {split: (C,)} images that show the concept.
+        vectors_of: builds one-hot vectors from best units.
+        thresholds: (K,) T_k.
+        settings: tau, order, scope and the rest.
+    """
+
+    concepts: pd.DataFrame
+    splits: tuple[str, ...]
+    both: dict[str, Counts]
+    area: dict[str, Counts]
+    labelled: dict[str, Counts]
+    images: dict[str, Counts]
+    thresholds: NDArray[np.float32]
+    settings: dict[str, Any]
+    vectors_of: Callable[[pd.DataFrame], ConceptVectors]
+
+    def iou(self, split: str) -> NDArray[np.float64]:
+        """(K, C) IoU_set of a split (eq. 1); NaN where no image of it counts."""
+        if split not in self.splits:
+            raise InputError(f"no {split!r} images here; splits: {', '.join(self.splits)}")
+        return iou(self.both[split], self.area[split], self.labelled[split])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per unit and concept: unit, concept, category, iou_train/val/test, threshold."""
+        units, count = len(self.thresholds), len(self.concepts)
+        columns: dict[str, Any] = {
+            "unit": np.repeat(np.arange(units), count),
+            "concept": np.tile(np.array(qualified_names(self.concepts), dtype=object), units),
+            "category": np.tile(self.concepts["category"].to_numpy(dtype=object), units),
+        }
+        for split in self.splits:
+            columns[f"iou_{split}"] = self.iou(split).ravel()
+        columns["threshold"] = np.repeat(self.thresholds, count)
+        return pd.DataFrame(columns)
+
+    def best(self, on: str = "train") -> pd.DataFrame:
+        """The best unit of each concept, chosen on one split: k*(c) of section 3.1.1.
+
+        Returns:
+            A row per concept: concept, category, unit (-1 where no image shows the concept), then
+            iou_ and n_ (images that show it) of every split.
+        """
+        scores = self.iou(on)
+        known = np.isfinite(scores).any(axis=0)
+        unit = np.where(known, np.nan_to_num(scores, nan=-1.0).argmax(axis=0), -1)
+        columns: dict[str, Any] = {
+            "concept": qualified_names(self.concepts),
+            "category": self.concepts["category"].to_numpy(dtype=object),
+            "unit": unit,
+        }
+        each = np.arange(len(unit))
+        for split in self.splits:
+            columns[f"iou_{split}"] = np.where(known, self.iou(split)[unit, each], np.nan)
+        for split in self.splits:
+            columns[f"n_{split}"] = self.images[split]
+        return pd.DataFrame(columns)
+
+    @property
+    def vectors(self) -> ConceptVectors:
+        """The best units as one-hot vectors; a unit's mask is where its map exceeds one half."""
+        return self.vectors_of(self.best())
+
+    def labels(self, split: str = "val") -> pd.DataFrame:
+        """What each unit is best at: unit, concept, category, iou."""
+        return unit_labels(self.table.rename(columns={f"iou_{split}": "iou"}))
+
+    def detectors(
+        self, threshold: float = 0.04, rule: str = "every-category", split: str = "val"
+    ) -> pd.DataFrame:
+        """Detectors and unique detectors per category (Network Dissection's summary).
+
+        Args:
+            threshold: a unit detects a concept where its IoU exceeds this.
+            rule: 'every-category' (a unit counts in every category where it passes) or
+                'best-label' (only for its best concept of all).
+            split: whose IoU.
+
+        Returns:
+            Columns category, detectors, unique_detectors.
+        """
+        table = self.table.rename(columns={f"iou_{split}": "iou"})
+        return detector_counts(table, threshold, rule)
+
+
+def dissect(
+    activations: "Activations",
+    data: "ProbeDataset",
+    tau: float = 0.005,
+    *,
+    label_size: int | None = None,
+    order: str = "threshold-first",
+    align_corners: bool = False,
+    scope: str = "present",
+    image_level: bool = False,
+) -> Dissection:
+    """IoU_set of every unit of a layer with every concept, on every split.
+
+    Args:
+        activations: a layer's cached outputs.
+        data: the probe data set that they were made from.
+        tau: the share of activations above a unit's threshold, over all images and positions.
+        label_size: side of the label maps in pixels; half the network's input size if not given.
+        order: 'threshold-first' (Net2Vec) or 'upsample-first' (Network Dissection).
+        align_corners: how maps are interpolated; the code of 2018 behaved as True.
+        scope: 'present' sums over images that contain the concept (eq. 1), 'labelled' over all
+            images where its category is labelled (Network Dissection).
+        image_level: also concepts that hold for whole images (scenes, textures), as masks of the
+            whole image, the way Network Dissection scores them.
+
+    Raises:
+        InputError: an unknown option, or a data set that is not the activations'.
+    """
+    _check(order, ORDERS, "order")
+    _check(scope, SCOPES, "scope")
+    labels = label_store(activations, data, label_size)
+    active = active_set(activations, tau)
+    splits = tuple(s for s in SPLITS if (activations.splits == s).any())
+    tally = _tally(activations, active, labels, order, align_corners, scope, image_level)
+    both, area, labelled, images = {}, {}, {}, {}
+    for split in splits:
+        rows = np.flatnonzero(activations.splits == split)
+        both[split], area[split] = tally(rows, rows)
+        shows = labels.shows(image_level)[rows]
+        labelled[split] = labels.areas(image_level)[rows].sum(axis=0)
+        images[split] = shows.sum(axis=0)
+    settings = {
+        "tau": tau, "label_size": labels.size[0], "order": order, "scope": scope,
+        "align_corners": align_corners, "image_level": image_level,
+    }  # fmt: skip
+
+    def vectors_of(best: pd.DataFrame) -> ConceptVectors:
+        return unit_vectors(activations, active, best, settings)
+
+    return Dissection(
+        labels.concepts, splits, both, area, labelled, images, active.thresholds, settings,
+        vectors_of,
+    )  # fmt: skip
+
+
+def unit_vectors(
+    activations: "Activations", active: ActiveSet, best: pd.DataFrame, settings: dict[str, Any]
+) -> ConceptVectors:
+    """One-hot rows: weight 1 on each concept's unit and bias -1/2 (section 3.1.2's remark)."""
+    weights = np.zeros((len(best), active.shape[1]))
+    found = np.flatnonzero(best["unit"] >= 0)
+    weights[found, best["unit"].to_numpy()[found]] = 1.0
+    return ConceptVectors(
+        weights=weights,
+        bias=np.full(len(best), -0.5),
+        concepts=best.rename(columns={"concept": "name"}),
+        kind="unit",
+        space=activations.space(f"binary@{active.tau}"),
+        thresholds=active.thresholds,
+        provenance=settings,
+    )
+
+
+def chance_of_best(
+    activations: "Activations",
+    data: "ProbeDataset",
+    tau: float = 0.005,
+    *,
+    label_size: int | None = None,
+    permutations: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What the best of K units reaches when the label maps belong to other images.
+
+    The best of many units is good by chance alone, and better still where a concept stands at the
+    same place in every picture. So the label maps are permuted among the images of a split, the best
+    unit is chosen on train, and its IoU_set on val is what a unit must exceed to mean anything.
+
+    Args:
+        activations: as in `dissect`; so are data, tau and label_size.
+        data: see there.
+        tau: see there.
+        label_size: see there.
+        permutations: R, how often.
+        seed: of the permutations.
+
+    Returns:
+        A row per concept: concept, category, chance (mean over permutations), chance_high (their
+        largest).
+    """
+    labels = label_store(activations, data, label_size)
+    active = active_set(activations, tau)
+    tally = _tally(activations, active, labels, ORDERS[0], False, SCOPES[0], False)
+    generator = np.random.default_rng(seed)
+    areas, reached = labels.areas(False), []
+    for _ in range(permutations):
+        score = {}
+        for split in ("train", "val"):
+            rows = np.flatnonzero(activations.splits == split)
+            mixed = generator.permutation(rows)
+            both, area = tally(rows, mixed)
+            score[split] = iou(both, area, areas[mixed].sum(axis=0))
+        best = np.nan_to_num(score["train"], nan=-1.0).argmax(axis=0)
+        reached.append(score["val"][best, np.arange(len(best))])
+    values = np.array(reached)
+    return pd.DataFrame(
+        {
+            "concept": qualified_names(labels.concepts),
+            "category": labels.concepts["category"].to_numpy(dtype=object),
+            "chance": values.mean(axis=0),
+            "chance_high": values.max(axis=0),
+        }
+    )
+
+
+def _check(value: str, allowed: tuple[str, ...], name: str) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is one of {', '.join(allowed)}; got {value!r}")
+
+
+def _tally(
+    activations: "Activations",
+    active: ActiveSet,
+    labels: LabelStore,
+    order: str,
+    align_corners: bool,
+    scope: str,
+    image_level: bool,
+) -> Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[Counts, Counts]]:
+    """A function of rows of activations and of labels to the summed counts (K, C), (K, C)."""
+    shows = labels.speaks(image_level) if scope == "labelled" else labels.shows(image_level)
+    height, width = active.shape[2:]
+    xs = _axis(taps(width, labels.size[1], align_corners))
+    ys = _axis(taps(height, labels.size[0], align_corners))
+
+    def count(chunk: Chunk) -> tuple[Counts, Counts]:
+        block = chunk.labels
+        common = (
+            block.plane_offsets, block.planes, block.pattern, block.labelled, labels.groups,
+            shows[chunk.label_images],
+        )  # fmt: skip
+        if order == "threshold-first":
+            return tally_binary(chunk.offsets, chunk.index, *common, active.shape[1], xs, ys)
+        first, last = int(chunk.images[0]), int(chunk.images[-1]) + 1
+        values = activations.read(first, last)[chunk.images - first].astype(np.float32)
+        return tally_values(values, active.thresholds, *common, xs, ys)
+
+    def total(
+        rows: NDArray[np.int64], label_rows: NDArray[np.int64]
+    ) -> tuple[Counts, Counts]:
+        stream = Stream(active, labels, rows, label_rows, align_corners, image_level)
+        shape = (active.shape[1], len(labels.concepts))
+        both, area = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for part_both, part_area in stream.map(count):
+            both += part_both
+            area += part_area
+        return both, area
+
+    return total
+
+
+def _axis(axis: Taps) -> tuple[NDArray[Any], ...]:
+    return axis.low, axis.high, axis.t, axis.start

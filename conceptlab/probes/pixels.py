@@ -1,0 +1,253 @@
+"""The pixel-wise problem that segmentation probes solve, and the counts that score any vectors."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.activations.active import active_set
+from conceptlab.activations.labels import LabelStore, label_store
+from conceptlab.activations.stream import Chunk, Stream
+from conceptlab.errors import InputError, SpaceError
+from conceptlab.numerics.metrics import iou, iou_interval, mean_interval
+from conceptlab.numerics.pixelwise import BCE, chunk_counts, chunk_histogram, chunk_loss
+from conceptlab.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from conceptlab.activations.store import Activations
+    from conceptlab.data.base import ProbeDataset
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+BINS = 4096
+
+
+@dataclass(frozen=True)
+class PixelProblem:
+    """Loss and gradient of all concepts' maps over chosen (image, concept) pairs.
+
+    Args:
+        stream: the images.
+        trains: (N, C) over the rows of the labels: which pairs count.
+        alpha: (C,) weight of a concept's pixels, 1 - alpha being that of the others (eq. 4).
+        mode: which loss, see `conceptlab.numerics.pixelwise`.
+    """
+
+    stream: Stream
+    trains: Flags
+    alpha: NDArray[np.float32]
+    mode: int = BCE
+
+    def sums(
+        self, weights: Floats, bias: Floats, trains: Flags, stride: int = 1
+    ) -> tuple[Floats, Floats, Floats]:
+        """Summed loss (C,), and gradients (C, K) and (C,), over some of the pairs.
+
+        Args:
+            weights: (C, K).
+            bias: (C,).
+            trains: (N, C) which pairs.
+            stride: visit every stride-th row of pixels only; sums are scaled to all rows.
+        """
+        xs, ys = self.stream.axes()
+        groups = self.stream.labels.groups
+        single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
+
+        def one(chunk: Chunk) -> tuple[Floats, Floats, Floats]:
+            part: tuple[Floats, Floats, Floats] = chunk_loss(
+                *_arrays(chunk), groups, *chunk.pairs(trains), single, single_bias,
+                self.alpha, xs, ys, self.mode, stride,
+            )  # fmt: skip
+            return part
+
+        loss, d_weights, d_bias = np.zeros(len(bias)), np.zeros(weights.shape), np.zeros(len(bias))
+        for part in self.stream.map(one):
+            loss += part[0]
+            d_weights += part[1]
+            d_bias += part[2]
+        rows = self.stream.labels.size[0]
+        scale = rows / len(range(stride // 2, rows, stride))
+        return loss * scale, d_weights * scale, d_bias * scale
+
+    def histograms(self, weights: Floats, bias: Floats) -> NDArray[np.int64]:
+        """(C, 2, BINS) pixels without and with the concept by predicted probability."""
+        xs, ys = self.stream.axes()
+        groups = self.stream.labels.groups
+        single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
+
+        def one(chunk: Chunk) -> NDArray[np.int64]:
+            part: NDArray[np.int64] = chunk_histogram(
+                *_arrays(chunk), groups, *chunk.pairs(self.trains), single, single_bias,
+                xs, ys, BINS,
+            )  # fmt: skip
+            return part
+
+        total = np.zeros((len(bias), 2, BINS), dtype=np.int64)
+        for part in self.stream.map(one):
+            total += part
+        return total
+
+
+def best_offset(histogram: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """The shift of each concept's logits that makes IoU_set of the masks largest.
+
+    Args:
+        histogram: (C, 2, B) from `PixelProblem.histograms`.
+
+    Returns:
+        (C,) to add to the bias, and (C,) the IoU_set reached.
+    """
+    bins = histogram.shape[2]
+    above = histogram[:, :, ::-1].cumsum(axis=2)[:, :, ::-1].astype(np.float64)
+    score = above[:, 1] / np.maximum(above[:, 1, :1] + above[:, 0], 1.0)
+    score[:, 0] = -1.0  # the threshold 0 has no logit
+    place = score.argmax(axis=1)
+    share = place / bins
+    return np.log1p(-share) - np.log(share), score[np.arange(len(score)), place]
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Pixel counts of every image with every concept that it shows.
+
+    Args:
+        concepts: (C,) rows name, category.
+        images: (J,) rows of the activations.
+        concept: (J,) rows of `concepts`.
+        counts: (J, 3) pixels predicted and labelled, predicted, labelled.
+    """
+
+    concepts: pd.DataFrame
+    images: NDArray[np.int64]
+    concept: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    def of(self, concept: int) -> NDArray[np.int64]:
+        """(n, 3) the counts of one concept, a row per image."""
+        return self.counts[self.concept == concept]
+
+    def iou_ind(self) -> Floats:
+        """(J,) IoU_ind of every pair (eq. 3)."""
+        return iou(*self.counts.T)
+
+    def table(self, draws: int = 0, seed: int = 0) -> pd.DataFrame:
+        """Scores per concept: n (images), iou_set (eq. 1), iou_ind (mean of eq. 3).
+
+        Args:
+            draws: bootstrap samples over images for 95 % intervals, columns low and high; 0 leaves
+                them out.
+            seed: of the bootstrap.
+        """
+        generator = np.random.default_rng(seed)
+        rows = []
+        for concept in range(len(self.concepts)):
+            counts = self.of(concept)
+            total = counts.sum(axis=0)
+            row = {
+                "n": len(counts),
+                "iou_set": float(iou(*total[:, None])[0]),
+                "iou_ind": float(iou(*counts.T).mean()) if len(counts) else float("nan"),
+            }
+            if draws:
+                row["low"], row["high"] = iou_interval(counts, draws, generator)
+                row["ind_low"], row["ind_high"] = mean_interval(iou(*counts.T), draws, generator)
+            rows.append(row)
+        names = self.concepts[["concept", "category"]].reset_index(drop=True)
+        return pd.concat([names, pd.DataFrame(rows)], axis=1)
+
+
+def pair_counts(
+    vectors: ConceptVectors,
+    activations: "Activations",
+    data: "ProbeDataset",
+    split: str,
+    *,
+    label_size: int | None = None,
+    align_corners: bool = False,
+) -> PairCounts:
+    """Compare the masks of vectors over thresholded activations with the labels of a split.
+
+    Args:
+        vectors: one per concept of the data set; single units are one-hot rows.
+        activations: of the layer that the vectors belong to.
+        data: the probe data set.
+        split: 'train', 'val' or 'test'.
+        label_size: see `conceptlab.probes.dissect.dissect`.
+        align_corners: see there.
+
+    Raises:
+        SpaceError: vectors of another layer or network.
+        InputError: vectors of raw activations, or of other concepts than the data set's.
+    """
+    tau = binary_tau(vectors)
+    vectors.space.require_equal(activations.space(vectors.space.inputs))
+    labels = label_store(activations, data, label_size)
+    _require_concepts(vectors, labels)
+    images = split_rows(activations, split)
+    stream = Stream(active_set(activations, tau), labels, images, align_corners=align_corners)
+    xs, ys = stream.axes()
+    usable = np.isfinite(vectors.weights).all(axis=1) & vectors.weights.any(axis=1)
+    trains = labels.shows() & usable
+    weights, bias = np.nan_to_num(vectors.weights), np.nan_to_num(vectors.bias)
+    single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
+
+    def one(chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        offsets, concepts = chunk.pairs(trains)
+        counts = chunk_counts(
+            *_arrays(chunk), labels.groups, offsets, concepts, single, single_bias, xs, ys
+        )
+        return np.repeat(chunk.images, np.diff(offsets)), concepts, counts
+
+    parts = list(stream.map(one))
+    names = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]]
+    none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3), np.int64))
+    rows, concepts, counts = (np.concatenate(p) for p in zip(none, *parts, strict=True))
+    return PairCounts(names, rows, concepts, counts)
+
+
+def split_rows(activations: "Activations", split: str) -> NDArray[np.int64]:
+    """The rows of a split.
+
+    Raises:
+        InputError: a split without images.
+    """
+    rows = np.flatnonzero(activations.splits == split)
+    if not len(rows):
+        known = ", ".join(dict.fromkeys(map(str, activations.splits)))
+        raise InputError(f"the data set has no {split!r} images; its splits: {known}")
+    return rows
+
+
+def binary_tau(vectors: ConceptVectors) -> float:
+    """The tau of vectors over thresholded activations.
+
+    Raises:
+        InputError: vectors over raw activations.
+    """
+    kind, _, tau = vectors.space.inputs.partition("@")
+    if kind != "binary":
+        raise InputError(
+            f"{vectors.kind} vectors are over {vectors.space.inputs} activations; "
+            "masks need vectors over thresholded ones"
+        )
+    return float(tau)
+
+
+def _require_concepts(vectors: ConceptVectors, labels: LabelStore) -> None:
+    have = list(zip(vectors.concepts["name"], vectors.concepts["category"], strict=True))
+    want = list(zip(labels.concepts["name"], labels.concepts["category"], strict=True))
+    if have != want:
+        raise SpaceError(
+            f"these vectors are of {len(have)} concepts and the data set has {len(want)}; "
+            "score them on the data set that they were learned from"
+        )
+
+
+def _arrays(chunk: Chunk) -> tuple[NDArray[np.generic], ...]:
+    labels = chunk.labels
+    return (
+        chunk.offsets, chunk.index, labels.plane_offsets, labels.planes, labels.pattern,
+        labels.labelled,
+    )  # fmt: skip
