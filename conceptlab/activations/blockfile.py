@@ -9,6 +9,7 @@ is there after a kill; whatever does not match its checksum is known.
 import errno
 import json
 import os
+import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -78,6 +79,7 @@ class BlockFile:
         images: N.
         block: images per block.
         blocks: B.
+        filled: names of the arrays that are filled block by block.
 
     Raises:
         FileNotFoundError: no such file.
@@ -96,6 +98,7 @@ class BlockFile:
                 f"cannot {'write' if write else 'read'} {path} ({error.strerror})"
             ) from error
         self._handle = handle
+        self._finish = weakref.finalize(self, os.close, handle)
         try:
             self._load()
         except DamagedError:
@@ -118,7 +121,7 @@ class BlockFile:
             self.arrays = {name: extent_of(file[name]) for name in layout["arrays"]}
         self.images, self.block = int(layout["images"]), int(layout["block"])
         self.blocks = -(-self.images // self.block)
-        self._filled: list[str] = layout["checked"]
+        self.filled: list[str] = layout["checked"]
         if {name: extent.record() for name, extent in self.arrays.items()} != layout["arrays"]:
             raise DamagedError(f"{self.path} is damaged: its arrays are not where they were made")
         if os.fstat(self._handle).st_size < max(extent.end for extent in self.arrays.values()):
@@ -143,9 +146,7 @@ class BlockFile:
 
     def close(self) -> None:
         """Close the file; closing twice is allowed."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+        self._finish()
 
     def rows(self, block: int) -> tuple[int, int]:
         """First image of a block, and the one after its last."""
@@ -201,7 +202,7 @@ class BlockFile:
 
     def checksum(self, block: int) -> int:
         """CRC-32 of a block's bytes as they are on the disk, array after array."""
-        return crc32(self.read(name, *self.rows(block)) for name in self._filled)
+        return crc32(self.read(name, *self.rows(block)) for name in self.filled)
 
     def fill(self, start: int, rows: Mapping[str, NDArray[Any]]) -> None:
         """Write rows of each array from image `start` on, without marking anything."""
@@ -238,7 +239,7 @@ class BlockFile:
         start, stop = self.rows(block)
         stored = {
             name: np.ascontiguousarray(rows[name], dtype=self.arrays[name].dtype)
-            for name in self._filled
+            for name in self.filled
         }
         if any(len(values) != stop - start for values in stored.values()):
             raise ValueError(f"block {block} has {stop - start} images")

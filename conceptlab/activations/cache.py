@@ -20,6 +20,7 @@ from conceptlab.activations.blockfile import (
     SCHEMA,
     UNREADABLE,
     BlockFile,
+    DamagedError,
     crc32,
     extent_of,
     writing,
@@ -35,17 +36,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LINKS = ("thresholds", "active")  # groups of derived results that the main file links to
-
-__all__ = [
-    "BlockFile",
-    "create_file",
-    "derived_damage",
-    "derived_path",
-    "derived_read",
-    "derived_write",
-    "remove_temporary",
-    "temporary_files",
-]
 
 
 def create_file(
@@ -121,6 +111,20 @@ def temporary_files(path: Path) -> list[Path]:
     )
 
 
+def set_aside(path: Path) -> Path:
+    """Give a file that cannot be used another name, and return it; its lock has to be held.
+
+    Raises:
+        CacheError: the folder cannot be written.
+    """
+    number = 1
+    while (place := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    with writing(path):
+        path.rename(place)
+    return place
+
+
 def derived_path(path: Path) -> Path:
     """Where the results derived from a file lie.
 
@@ -187,16 +191,18 @@ def derived_write(path: Path, group: str, key: str, arrays: Mapping[str, NDArray
 def derived_damage(path: Path) -> str:
     """What is wrong with the results kept beside a file; '' if nothing is, or there are none."""
     place = derived_path(path)
+    if not place.exists():
+        return ""
+    if not path.exists():
+        return "derived from a file that is gone"
     try:
         with open_hdf5(place, "r") as file:
             if file.attrs.get("source") != _source(path):
-                return "derived from another state of the file"
+                return "derived from another state of its file"
             for group in file:
                 for key in file[group]:
                     _read_node(file[group][key])
-    except FileNotFoundError:
-        return ""
-    except UNREADABLE as error:
+    except (*UNREADABLE, DamagedError) as error:
         return str(error)
     return ""
 
@@ -252,6 +258,7 @@ def _preallocate(
     settings.set_layout(h5d.CONTIGUOUS)
     settings.set_alloc_time(h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5d.FILL_TIME_NEVER)
+    settings.set_obj_track_times(False)  # equal content, equal bytes
     kind = h5t.py_create(dtype.newbyteorder("<"), logical=True)
     h5d.create(file.id, name.encode(), kind, h5s.create_simple(shape), settings)
 

@@ -45,15 +45,17 @@ def held(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def is_held(path: Path) -> bool:
-    """Whether somebody writes the file right now."""
+@contextmanager
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock of a file unless somebody else does; whether it is held now."""
+    place = lock_path(path)
+    handle = _open(place)
+    free = _try(handle) and _is_current(handle, place)
     try:
-        handle = os.open(lock_path(path), os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not _try(handle)
+        yield free
     finally:
+        if free:
+            place.unlink(missing_ok=True)
         os.close(handle)
 
 

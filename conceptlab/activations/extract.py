@@ -1,0 +1,322 @@
+"""The only place where a model runs over a data set: each image once, for all wanted layers.
+
+Images are decoded ahead in threads, the pass stops at the deepest layer, and one thread writes.
+What is complete in the cache is not computed again, and what an interrupted run finished is kept.
+"""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.activations.blockfile import BlockFile
+from conceptlab.activations.lock import held
+from conceptlab.activations.store import Activations
+from conceptlab.activations.target import Target, require_space, targets
+from conceptlab.errors import ActivationError
+from conceptlab.numerics.parallel import workers
+
+if TYPE_CHECKING:
+    import torch
+
+    from conceptlab.data import ProbeDataset
+    from conceptlab.models import ProbedModel
+
+log = logging.getLogger(__name__)
+
+LARGEST = 65504.0  # of float16
+AHEAD = 2  # batches decoded before they are needed, and batches waiting to be written
+Rows = dict[str, NDArray[Any]]
+
+
+def extract(
+    model: "ProbedModel",
+    data: "ProbeDataset",
+    layers: Sequence[str],
+    cache: str | Path | None = None,
+    dtype: str = "float16",
+    batch_size: int = 32,
+    device: str | None = None,
+    progress: bool = False,
+) -> dict[str, Activations]:
+    """Activations of some layers for every image: from the cache, or computed into it.
+
+    Missing layers share one pass. A run that was interrupted, at whatever moment, goes on where it
+    stopped, with the same result to the bit for the same batch size. Activations that float16
+    cannot hold are stored as float32, with a warning.
+
+    Args:
+        model: the network.
+        data: the images.
+        layers: names as in `named_modules()`, or globs of them.
+        cache: folder; else CONCEPTLAB_CACHE, else 'cache'.
+        dtype: 'float16' or 'float32', to be stored.
+        batch_size: images a pass; a file that was begun with another keeps its blocks.
+        device: where to run; else where the model is.
+        progress: show images per second and the time left.
+
+    Returns:
+        Layer name to its activations, in order of execution.
+
+    Raises:
+        LayerError: an unknown layer, one that is not reached or runs more than once.
+        ActivationError: NaN or infinite activations.
+        CacheError: the cache cannot be written or has no room; what is complete is kept.
+    """
+    wanted = targets(model, data, layers, cache=cache, dtype=dtype, batch_size=batch_size)
+    missing = [target for target in wanted if not target.ready()]
+    if missing:
+        with _on(model, device):
+            _compute(model, data, missing, batch_size, progress)
+    return {target.layer: Activations(target.path) for target in wanted}
+
+
+@dataclass
+class Job:
+    """A layer's file while it is filled.
+
+    Args:
+        target: what the file has to be.
+        file: open for writing, its lock held.
+        overflow: whether a value was met that the stored type cannot hold.
+    """
+
+    target: Target
+    file: BlockFile
+    overflow: bool = False
+    done: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.done = self.file.done()
+
+    def widen(self) -> "Job":
+        """The same layer begun anew in float32."""
+        return Job(self.target, self.target.create("float32"))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Images start..stop of one block, which go through the network together."""
+
+    block: int
+    start: int
+    stop: int
+
+
+def _compute(
+    model: "ProbedModel",
+    data: "ProbeDataset",
+    missing: Sequence[Target],
+    batch_size: int,
+    progress: bool,
+) -> None:
+    with ExitStack() as stack:
+        for target in sorted(missing, key=lambda t: t.path):
+            stack.enter_context(held(target.path))
+        jobs = _open(missing)
+        while jobs:
+            sizes = sorted({job.file.block for job in jobs})
+            for size in sizes:
+                group = [job for job in jobs if job.file.block == size]
+                _pass(model, data, group, batch_size, progress)
+            for job in jobs:
+                job.file.close()
+            jobs = [job.widen() for job in jobs if job.overflow]
+
+
+def _open(missing: Sequence[Target]) -> list[Job]:
+    """Files to fill; those that another process has completed meanwhile are left out."""
+    found = {target.layer: target.resume() for target in missing}
+    new = [target for target in missing if found[target.layer] is None]
+    if new:
+        require_space(new, new[0].path.parent)
+    jobs = [Job(target, found[target.layer] or target.create()) for target in missing]
+    return [job for job in jobs if not job.done.all()]
+
+
+def _pass(
+    model: "ProbedModel",
+    data: "ProbeDataset",
+    jobs: Sequence[Job],
+    batch_size: int,
+    progress: bool,
+) -> None:
+    """Run every image that a layer misses through the network, once."""
+    from tqdm.auto import tqdm
+
+    chunks = list(_chunks(jobs, batch_size))
+    total = sum(chunk.stop - chunk.start for chunk in chunks)
+    with (
+        tqdm(total=total, unit="image", disable=not progress) as bar,
+        closing(_decoded(model, data, chunks)) as batches,
+        _Writer() as writer,
+    ):
+        for chunk, pixels in batches:
+            wanted = {
+                job.target.layer: job
+                for job in jobs
+                if not job.done[chunk.block] and not job.overflow
+            }
+            if not wanted:
+                continue
+            for layer, rows in _forward(model, pixels, wanted, data.names[chunk.start :]).items():
+                writer.put(_store, wanted[layer].file, chunk, rows)
+            bar.update(chunk.stop - chunk.start)
+
+
+def _chunks(jobs: Sequence[Job], batch_size: int) -> Iterator[Chunk]:
+    """What is missing in any of the files, at most batch_size images at a time."""
+    file = jobs[0].file
+    for block in np.flatnonzero(~np.all([job.done for job in jobs], axis=0)):
+        first, last = file.rows(int(block))
+        for start in range(first, last, batch_size):
+            yield Chunk(int(block), start, min(start + batch_size, last))
+
+
+def _decoded(
+    model: "ProbedModel", data: "ProbeDataset", chunks: Iterable[Chunk]
+) -> Generator[tuple[Chunk, NDArray[np.uint8]], None, None]:
+    """The chunks' pictures (n, S, S, 3), read and decoded in threads ahead of their use."""
+
+    def load(image: int) -> NDArray[np.uint8]:
+        return model.decode(data.image(image))
+
+    waiting: deque[tuple[Chunk, list[Future[NDArray[np.uint8]]]]] = deque()
+    pool = ThreadPoolExecutor(workers(), "decode")
+
+    def oldest() -> tuple[Chunk, NDArray[np.uint8]]:
+        chunk, pictures = waiting.popleft()
+        return chunk, np.stack([picture.result() for picture in pictures])
+
+    try:
+        for chunk in chunks:
+            images = range(chunk.start, chunk.stop)
+            waiting.append((chunk, [pool.submit(load, image) for image in images]))
+            if len(waiting) > AHEAD:
+                yield oldest()
+        while waiting:
+            yield oldest()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _forward(
+    model: "ProbedModel",
+    pixels: NDArray[np.uint8],
+    wanted: Mapping[str, Job],
+    names: NDArray[np.str_],
+) -> dict[str, Rows]:
+    """Rows of each wanted layer; a layer that overflows is marked and left out."""
+    import torch
+
+    from conceptlab.models.watch import watch
+
+    found: dict[str, Rows] = {}
+
+    def keep(layer: str, grid: "torch.Tensor") -> None:
+        job = wanted[layer]
+        rows = _convert(job, grid, names)
+        if rows is not None:
+            found[layer] = rows
+
+    with torch.inference_mode(), watch(model.module, list(wanted), keep) as run:
+        run(model.normalise(torch.from_numpy(pixels)))
+    return found
+
+
+def _convert(job: Job, grid: "torch.Tensor", names: NDArray[np.str_]) -> Rows | None:
+    """What is stored of a layer's output (n, K, H, W), copied; None if float16 cannot hold it."""
+    import torch
+
+    layer, (_, *wanted) = job.target.layer, job.target.shape
+    if list(grid.shape[1:]) != wanted:
+        raise ActivationError(
+            f"layer {layer} gives {tuple(grid.shape[1:])} for {names[0]}, and {tuple(wanted)} "
+            "for others: only layers of one shape can be cached"
+        )
+    grid = grid.float()
+    pooled = grid.mean((2, 3))
+    peak = float(grid.abs().amax())
+    if not (math.isfinite(peak) and bool(pooled.isfinite().all())):
+        bad = ~(grid.isfinite().flatten(1).all(1) & pooled.isfinite().all(1))
+        image = names[int(bad.int().argmax())]
+        raise ActivationError(
+            f"layer {layer} has NaN or infinite activations for {image}: "
+            "check the weights and the preprocessing"
+        )
+    half = job.file.arrays["activations"].dtype == np.float16
+    if half and peak > LARGEST:
+        log.warning(
+            "layer %s reaches %.4g for the images from %s on, beyond float16: storing float32",
+            *(layer, peak, names[0]),
+        )
+        job.overflow = True
+        return None
+    kind = torch.float16 if half else torch.float32
+    copied = grid.to(kind, copy=True).contiguous()  # converting first moves half the bytes
+    return {"activations": copied.cpu().numpy(), "pooled": pooled.cpu().numpy()}
+
+
+def _store(file: BlockFile, chunk: Chunk, rows: Rows) -> None:
+    first, last = file.rows(chunk.block)
+    if (chunk.start, chunk.stop) == (first, last):
+        file.write_block(chunk.block, rows)
+        return
+    file.fill(chunk.start, rows)
+    if chunk.stop == last:
+        file.commit(chunk.block)
+
+
+class _Writer:
+    """One thread that does what it is given in order; after a failure, nothing more."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "write")
+        self._waiting: deque[Future[None]] = deque()
+        self._failed = False
+
+    def put(self, function: Callable[..., None], *args: Any) -> None:
+        """Queue a call; raises what an earlier one raised."""
+        self._waiting.append(self._pool.submit(self._do, function, *args))
+        while len(self._waiting) > AHEAD:
+            self._waiting.popleft().result()
+
+    def _do(self, function: Callable[..., None], *args: Any) -> None:
+        if self._failed:  # a block whose first part is missing must not be marked
+            return
+        try:
+            function(*args)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def __enter__(self) -> Self:
+        """The running writer."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish what is queued; raise what failed, unless something else is being raised."""
+        self._pool.shutdown()
+        while self._waiting and kind is None:
+            self._waiting.popleft().result()
+
+
+@contextmanager
+def _on(model: "ProbedModel", device: str | None) -> Iterator[None]:
+    """Run on another device than the model's, and put it back."""
+    home = model.device
+    if device is not None:
+        model.module.to(device)
+    try:
+        yield
+    finally:
+        if device is not None:
+            model.module.to(home)

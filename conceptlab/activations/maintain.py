@@ -1,0 +1,174 @@
+"""What lies in a cache folder: listed, verified, and cleared of what is no use."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from conceptlab.activations.blockfile import BlockFile, DamagedError, writing
+from conceptlab.activations.cache import derived_damage, derived_path
+from conceptlab.activations.lock import held_if_free
+from conceptlab.errors import InputError
+
+log = logging.getLogger(__name__)
+
+DERIVED = ".derived.h5"
+TEMPORARY = re.compile(r"\.(?P<name>.+\.h5)\.[^.]+\.tmp$")
+ASIDE = re.compile(r"(?P<name>.+\.h5)\.damaged-\d+$")
+LOCK = re.compile(r"\.(?P<name>.+\.h5)\.lock$")
+OURS = re.compile(r".+-[0-9a-f]{8}")
+TABLE = ["kind", "model", "data", "layer", "images", "shape", "dtype", "complete", "bytes", "path"]
+
+
+def cache_table(root: str | Path) -> pd.DataFrame:
+    """What a cache folder holds.
+
+    Returns:
+        A row for each file: kind ('activations' or what else is kept), model, data, layer, images,
+        shape of an image's values, dtype, complete (the share of blocks, 0..1), bytes, path.
+        Files that are not whole are left out; `verify` names them.
+
+    Raises:
+        InputError: no such folder.
+    """
+    rows = []
+    for path in _files(_folder(root)):
+        try:
+            with BlockFile(path) as file:
+                rows.append(_row(file))
+        except DamagedError as error:
+            log.warning("%s", error)
+    return pd.DataFrame(rows, columns=TABLE)
+
+
+def verify(root: str | Path) -> pd.DataFrame:
+    """Every damaged block of every file in a cache folder; all that is marked is read.
+
+    Returns:
+        Columns path, block, first_image, last_image, reason. Block is -1 where the file as a whole
+        cannot be used, or where the results that derive from it are damaged. No row: no damage.
+
+    Raises:
+        InputError: no such folder.
+    """
+    rows: list[tuple[str, int, str, str, str]] = []
+    for path in _files(_folder(root)):
+        try:
+            with BlockFile(path) as file:
+                names = _names(file)
+                for block, reason in file.damage().items():
+                    start, stop = file.rows(block)
+                    rows.append((str(path), block, names[start], names[stop - 1], reason))
+        except DamagedError as error:
+            rows.append((str(path), -1, "", "", str(error)))
+            continue
+        reason = derived_damage(path)
+        if reason:
+            rows.append((str(derived_path(path)), -1, "", "", reason))
+    return pd.DataFrame(rows, columns=["path", "block", "first_image", "last_image", "reason"])
+
+
+def prune(root: str | Path, incomplete: bool = False, dry_run: bool = False) -> pd.DataFrame:
+    """Remove what is no use from a cache folder; files that somebody writes are left alone.
+
+    That is: what killed processes left behind, files set aside as damaged or that cannot be used,
+    and derived results of another state of their file. Damaged blocks are repaired by the next
+    extraction and are no reason to remove a file. Only names that the cache itself gives are
+    touched.
+
+    Args:
+        root: the cache folder.
+        incomplete: also remove files that an extraction has begun and would go on with.
+        dry_run: remove nothing.
+
+    Returns:
+        Columns path, reason, bytes.
+
+    Raises:
+        InputError: no such folder.
+        CacheError: a file cannot be removed.
+    """
+    rows = []
+    for path, owner in _candidates(_folder(root)):
+        with held_if_free(owner) as free:
+            reason = _useless(path, owner, incomplete) if free else ""
+            if not reason:
+                continue
+            rows.append((str(path), reason, path.stat().st_size))
+            if not dry_run:
+                with writing(path):
+                    path.unlink()
+                    if reason == "incomplete":
+                        derived_path(path).unlink(missing_ok=True)
+    return pd.DataFrame(rows, columns=["path", "reason", "bytes"])
+
+
+def _folder(root: str | Path) -> Path:
+    if not Path(root).is_dir():
+        raise InputError(f"there is no cache folder {root}")
+    return Path(root)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files of arrays by image."""
+    for path in sorted(root.rglob("*.h5")):
+        if not path.name.endswith(DERIVED) and not path.name.startswith("."):
+            yield path
+
+
+def _row(file: BlockFile) -> dict[str, Any]:
+    first = file.arrays[file.filled[0]]
+    texts = {name: str(file.attrs.get(name, "")) for name in TABLE[:4]}
+    return {
+        **texts,
+        "data": str(file.attrs.get("data", file.path.parent.name)),
+        "images": file.images,
+        "shape": first.shape[1:],
+        "dtype": str(first.dtype),
+        "complete": float(file.done().mean()),
+        "bytes": file.path.stat().st_size,
+        "path": str(file.path),
+    }
+
+
+def _names(file: BlockFile) -> list[str]:
+    if "image" in file.arrays:
+        return [name.decode() for name in file.read("image")]
+    return [str(image) for image in range(file.images)]
+
+
+def _candidates(root: Path) -> Iterator[tuple[Path, Path]]:
+    """Files that the cache itself may have made, and the file whose lock covers each."""
+    for path in sorted(root.rglob("*")):
+        folders = path.relative_to(root).parts[:-1]
+        if not path.is_file() or not any(OURS.fullmatch(folder) for folder in folders):
+            continue
+        for pattern in (TEMPORARY, ASIDE, LOCK):
+            found = pattern.fullmatch(path.name)
+            if found:
+                yield path, path.with_name(found["name"])
+                break
+        else:
+            if path.suffix == ".h5":
+                yield path, path
+
+
+def _useless(path: Path, owner: Path, incomplete: bool) -> str:
+    """Why a file may go, or ''."""
+    if TEMPORARY.fullmatch(path.name):
+        return "left by a killed process"
+    if ASIDE.fullmatch(path.name):
+        return "set aside as damaged"
+    if path.name.endswith(DERIVED):
+        source = path.with_name(path.name.removesuffix(DERIVED) + ".h5")
+        return derived_damage(source)
+    if path != owner:
+        return ""  # a lock goes by itself once it has been held
+    try:
+        with BlockFile(path) as file:
+            return "incomplete" if incomplete and not file.complete else ""
+    except DamagedError:
+        return "cannot be used"

@@ -1,0 +1,177 @@
+"""One layer's activations over a data set, as they lie in the cache."""
+
+import hashlib
+import html
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.activations.blockfile import BlockFile
+from conceptlab.errors import CacheError
+from conceptlab.numerics.geometry import Geometry
+from conceptlab.vectors import Space
+
+if TYPE_CHECKING:
+    from conceptlab.activations.active import ActiveSet
+
+KIND = "activations"
+
+
+def cache_root(cache: str | Path | None) -> Path:
+    """The cache folder: as given, else CONCEPTLAB_CACHE, else 'cache'."""
+    return Path(cache if cache is not None else os.environ.get("CONCEPTLAB_CACHE") or "cache")
+
+
+def safe_name(name: str) -> str:
+    """A name that can be a file's on any system, itself where it already can.
+
+    >>> safe_name("features.12"), safe_name("a/b")
+    ('features.12', 'a_b-c14cddc0')
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:100]
+    reserved = plain.endswith((".float32", ".derived"))
+    if plain == name and name and not name.startswith(".") and not reserved:
+        return name
+    return f"{plain.lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def folder_name(name: str, fingerprint: str) -> str:
+    """The folder of a model or a data set: its name for people, its fingerprint for certainty."""
+    return f"{safe_name(name)}-{fingerprint[:8]}"
+
+
+class Activations:
+    """A layer's outputs for every image of a data set; read-only, complete, picklable.
+
+    Rows are in the data set's order: train, val, test, by file name within each.
+
+    Args:
+        path: of the layer's file in the cache.
+
+    Attributes:
+        path: where it lies.
+        layer: name in `named_modules()`.
+        shape: (N, K, H, W).
+        dtype: float16 or float32, as stored.
+        provenance: what the values depend on (keys schema, model, data, layer, dtype), and under
+            'recorded' what else is known of how they were made.
+
+    Raises:
+        CacheError: the file is missing, damaged, or not complete.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self._file = BlockFile(self.path)
+        except FileNotFoundError as error:
+            raise CacheError(f"no activations at {path}; extract them first") from error
+        if self._file.attrs.get("kind") != KIND:
+            raise CacheError(f"{path} holds no activations")
+        done = int(self._file.done().sum())
+        if done < self._file.blocks:
+            raise CacheError(
+                f"{path} is not complete ({done} of {self._file.blocks} blocks); "
+                "run the extraction again to finish it"
+            )
+        extent = self._file.arrays["activations"]
+        self.shape: tuple[int, int, int, int] = extent.shape  # type: ignore[assignment]
+        self.dtype = extent.dtype
+        self.layer: str = self._file.spec["layer"]
+        recorded = {k: _plain(v) for k, v in self._file.attrs.items()}
+        self.provenance: Mapping[str, Any] = {**self._file.spec, "recorded": recorded}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as a path; the other process opens the file itself."""
+        return Activations, (self.path,)
+
+    def __len__(self) -> int:
+        """N, the number of images."""
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<Activations {self.model_name} {self.layer} {self.shape} {self.dtype}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self)[1:-1])}<br>{html.escape(str(self.path))}</p>"
+
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """(N, K, H, W) read-only memory map."""
+        return self._file.map("activations")
+
+    @cached_property
+    def pooled(self) -> NDArray[np.float32]:
+        """(N, K) spatial means, taken before rounding to the stored type; read-only map."""
+        return self._file.map("pooled")
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """(stop - start, K, H, W) in a buffer of its own, so that mapped pages do not pile up."""
+        return self._file.read("activations", start, stop)
+
+    @cached_property
+    def names(self) -> NDArray[np.str_]:
+        """(N,) 'split/NAME'."""
+        return np.char.decode(self._file.read("image"), "utf-8")
+
+    @cached_property
+    def splits(self) -> NDArray[np.str_]:
+        """(N,) 'train', 'val' or 'test'."""
+        return np.array([name.partition("/")[0] for name in self.names])
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, for people."""
+        return str(self._file.attrs["model"])
+
+    @property
+    def data_fingerprint(self) -> str:
+        """What identifies the images."""
+        return str(self.provenance["data"]["fingerprint"])
+
+    @property
+    def geometry(self) -> Geometry:
+        """Which part of a picture the network saw, and at what size."""
+        return Geometry(**self.provenance["model"]["preprocessing"]["geometry"])
+
+    @property
+    def input_size(self) -> int:
+        """Pixels on a side of the network's input."""
+        return self.geometry.size
+
+    @property
+    def cache_root(self) -> Path:
+        """The cache folder that the file lies in."""
+        return self.path.parents[2]
+
+    def space(self, inputs: str = "raw") -> Space:
+        """The space of vectors learned on these activations.
+
+        Args:
+            inputs: 'raw', or 'binary@0.005' for activations thresholded at that tau.
+        """
+        fingerprint = self.provenance["model"]["fingerprint"]
+        return Space(self.model_name, fingerprint, self.layer, self.shape[1], inputs)
+
+    def thresholds(self, tau: float = 0.005) -> NDArray[np.float32]:
+        """(K,) T_k of each unit; kept beside the file once computed."""
+        from conceptlab.activations.active import thresholds
+
+        return thresholds(self, tau)
+
+    def active(self, tau: float = 0.005) -> "ActiveSet":
+        """Which units exceed their threshold where; kept beside the file once computed."""
+        from conceptlab.activations.active import active_set
+
+        return active_set(self, tau)
+
+
+def _plain(value: Any) -> Any:
+    """An HDF5 attribute as a JSON value."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,244 @@
+"""What a layer's file in the cache has to be, and whether the one that is there is it."""
+
+import importlib.metadata
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.activations.blockfile import SCHEMA, BlockFile, DamagedError, writing
+from conceptlab.activations.cache import create_file, set_aside
+from conceptlab.activations.store import KIND, cache_root, folder_name, safe_name
+from conceptlab.errors import CacheError, InputError
+from conceptlab.keys import canonical, differences
+
+if TYPE_CHECKING:
+    from conceptlab.data import ProbeDataset
+    from conceptlab.models import ProbedModel
+
+log = logging.getLogger(__name__)
+
+DTYPES = ("float16", "float32")
+LIBRARIES = ("conceptlab", "torch", "numpy", "h5py", "Pillow")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The file that one layer's activations go to.
+
+    Args:
+        path: where it lies, by fingerprints of the model and the data.
+        spec: everything that its values depend on.
+        shape: (N, K, H, W).
+        names: (N,) 'split/NAME' as UTF-8.
+        block: images per block of a new file.
+        recorded: what else a new file notes of how it was made.
+    """
+
+    path: Path
+    spec: dict[str, Any]
+    shape: tuple[int, int, int, int]
+    names: NDArray[np.bytes_]
+    block: int
+    recorded: dict[str, Any]
+
+    @property
+    def layer(self) -> str:
+        """Its name in `named_modules()`."""
+        return str(self.spec["layer"])
+
+    def size(self, dtype: str | None = None) -> int:
+        """Bytes of activations and pooled activations together."""
+        images, units, height, width = self.shape
+        value = np.dtype(dtype or self.spec["dtype"]).itemsize
+        return images * units * (height * width * value + 4)
+
+    def open(self, write: bool = False) -> BlockFile | None:
+        """The file that is there, or None.
+
+        Raises:
+            DamagedError: it is not whole, or not what is wanted.
+            CacheError: it may not be read, or written.
+        """
+        try:
+            file = BlockFile(self.path, write)
+        except FileNotFoundError:
+            return None
+        reason = self._mismatch(file)
+        if reason:
+            file.close()
+            raise DamagedError(f"{self.path} {reason}")
+        return file
+
+    def ready(self) -> bool:
+        """Whether the file is there, complete and undamaged, every checksum verified."""
+        try:
+            file = self.open()
+        except DamagedError:
+            return False
+        if file is None:
+            return False
+        with file:
+            return file.complete and not file.damage()
+
+    def resume(self) -> BlockFile | None:
+        """The file that is there, open for filling, or None; its lock has to be held.
+
+        A file that cannot be used is set aside under another name, and damaged blocks lose their
+        marks, each with a warning.
+        """
+        try:
+            file = self.open(write=True)
+        except DamagedError as error:
+            log.warning("%s; set aside as %s and computed anew", error, set_aside(self.path).name)
+            return None
+        if file is not None:
+            damage = file.damage()
+            for block, reason in damage.items():
+                first, last = self._images(file, block)
+                log.warning(
+                    "%s: block %d (%s to %s) is damaged: %s; computing it again",
+                    *(self.path, block, first, last, reason),
+                )
+            file.unmark(damage)
+        return file
+
+    def create(self, dtype: str | None = None) -> BlockFile:
+        """A new file in place of whatever is there; its lock has to be held.
+
+        Args:
+            dtype: what to store, if not what was asked for.
+        """
+        stored = dtype or self.spec["dtype"]
+        arrays: dict[str, tuple[Sequence[int], str]] = {
+            "activations": (self.shape, stored),
+            "pooled": (self.shape[:2], "float32"),
+        }
+        with writing(self.path):
+            self.path.unlink(missing_ok=True)  # a full disk may not have room for both
+        create_file(
+            self.path,
+            arrays,
+            self.spec,
+            block=self.block,
+            constants={"image": self.names},
+            attrs={**self.recorded, "stored_dtype": stored},
+        )
+        return BlockFile(self.path, write=True)
+
+    def _mismatch(self, file: BlockFile) -> str:
+        fields = differences(file.spec, self.spec)
+        if fields:
+            return "is of another specification (" + "; ".join(fields) + ")"
+        found = file.arrays["activations"].shape
+        if found != self.shape:
+            return f"holds {found}, and {self.shape} is wanted"
+        if not np.array_equal(file.read("image"), self.names):
+            return "lists other images"
+        return ""
+
+    def _images(self, file: BlockFile, block: int) -> tuple[str, str]:
+        start, stop = file.rows(block)
+        return self.names[start].decode(), self.names[stop - 1].decode()
+
+
+def targets(
+    model: "ProbedModel",
+    data: "ProbeDataset",
+    layers: Sequence[str],
+    *,
+    cache: str | Path | None = None,
+    dtype: str = "float16",
+    batch_size: int = 32,
+) -> list[Target]:
+    """The files of some layers, in order of execution.
+
+    Raises:
+        InputError: an unknown dtype, or no images a batch.
+        LayerError: an unknown layer.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r}")
+    if batch_size < 1:
+        raise InputError(f"batch_size is at least 1; got {batch_size}")
+    names = model.resolve([layers] if isinstance(layers, str) else layers)
+    table = model.layers().set_index("layer")["shape"]
+    folder = cache_root(cache) / folder_name(model.name, model.fingerprint)
+    folder = folder / folder_name(data.name, data.fingerprint)
+    images = np.char.encode(data.names, "utf-8")
+    suffix = "" if dtype == "float16" else f".{dtype}"
+    return [
+        Target(
+            path=folder / f"{safe_name(layer)}{suffix}.h5",
+            spec=_spec(model, data, layer, dtype),
+            shape=(len(images), *table[layer]),
+            names=images,
+            block=batch_size,
+            recorded=_recorded(model, data, batch_size),
+        )
+        for layer in names
+    ]
+
+
+def require_space(wanted: Sequence[Target], folder: Path) -> None:
+    """Raise unless the disk has room for new files.
+
+    Raises:
+        CacheError: it has not; the sentence says both sizes.
+    """
+    needed, free = sum(target.size() for target in wanted), free_bytes(folder)
+    if needed > free:
+        raise CacheError(
+            f"the cache needs {gigabytes(needed)} more and {folder} has {gigabytes(free)} free: "
+            "free some space, ask for fewer layers, or choose another folder with --cache"
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that may still be written under a folder, whether it exists yet or not."""
+    place = folder.absolute()
+    while not place.is_dir() and place != place.parent:
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def gigabytes(size: float) -> str:
+    """A size for people.
+
+    >>> gigabytes(121_000_000), gigabytes(12_700_000_000)
+    ('0.121 GB', '12.7 GB')
+    """
+    return f"{size / 1e9:.3g} GB"
+
+
+def _spec(model: "ProbedModel", data: "ProbeDataset", layer: str, dtype: str) -> dict[str, Any]:
+    """What the values depend on, and no name that somebody chose."""
+    return {
+        "schema": SCHEMA,
+        "model": {
+            "fingerprint": model.fingerprint,
+            "preprocessing": model.preprocessing.spec(),
+        },
+        "data": {"fingerprint": data.fingerprint},
+        "layer": layer,
+        "dtype": dtype,
+    }
+
+
+def _recorded(model: "ProbedModel", data: "ProbeDataset", batch_size: int) -> dict[str, Any]:
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {
+        "kind": KIND,
+        "model": model.name,
+        "model_spec": model.spec,
+        "data": data.name,
+        "data_spec": data.spec,
+        "batch_size": batch_size,
+        "device": str(model.device),
+        "versions": canonical(versions),
+    }
