@@ -1,1 +1,65 @@
-"""How concepts are encoded inside vision networks: extract, dissect, probe, compare."""
+"""How concepts are encoded inside vision networks: extract, dissect, probe, compare.
+
+Names are imported when they are first used, so that `import conceptlab` is quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conceptlab.activations.allocator import keep_freed_memory as keep_freed_memory
+    from conceptlab.activations.extract import extract as extract
+    from conceptlab.activations.store import Activations as Activations
+    from conceptlab.analysis.similarity import distance_tables as distance_tables
+    from conceptlab.data import ProbeDataset as ProbeDataset
+    from conceptlab.data import load_data as load_data
+    from conceptlab.errors import ConceptlabError as ConceptlabError
+    from conceptlab.models import ProbedModel as ProbedModel
+    from conceptlab.models import load_model as load_model
+    from conceptlab.probes.classification import ClassificationProbe as ClassificationProbe
+    from conceptlab.probes.dissect import Dissection as Dissection
+    from conceptlab.probes.dissect import chance_of_best as chance_of_best
+    from conceptlab.probes.dissect import dissect as dissect
+    from conceptlab.probes.segmentation import SegmentationProbe as SegmentationProbe
+    from conceptlab.probes.subsets import subset_scores as subset_scores
+    from conceptlab.probes.summary import summarize_units as summarize_units
+    from conceptlab.study.run import run_study as run_study
+    from conceptlab.study.settings import read_study as read_study
+    from conceptlab.vectors import Concept as Concept
+    from conceptlab.vectors import ConceptVectors as ConceptVectors
+    from conceptlab.vectors import Space as Space
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "activations.allocator": ["keep_freed_memory"],
+    "activations.extract": ["extract"],
+    "activations.store": ["Activations"],
+    "analysis.similarity": ["distance_tables"],
+    "data": ["ProbeDataset", "load_data"],
+    "errors": ["ConceptlabError"],
+    "models": ["ProbedModel", "load_model"],
+    "probes.classification": ["ClassificationProbe"],
+    "probes.dissect": ["Dissection", "chance_of_best", "dissect"],
+    "probes.segmentation": ["SegmentationProbe"],
+    "probes.subsets": ["subset_scores"],
+    "probes.summary": ["summarize_units"],
+    "study.run": ["run_study"],
+    "study.settings": ["read_study"],
+    "vectors": ["Concept", "ConceptVectors", "Space"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'conceptlab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"conceptlab.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -45,3 +45,12 @@ def open_hdf5(path: Path, mode: str) -> "h5py.File":
     import h5py
 
     return h5py.File(path, mode, locking=False)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that cannot be used to `NAME.damaged-1` or the next free number."""
+    number = 1
+    while (place := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(place)
+    return place

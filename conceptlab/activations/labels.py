@@ -4,6 +4,7 @@ Labels follow the pictures' geometry (`conceptlab.numerics.geometry`), so the sa
 networks and layers with that geometry.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.activations.cache import BlockFile, open_or_create
+from conceptlab.activations.blockfile import BlockFile, DamagedError
+from conceptlab.activations.cache import create_file
 from conceptlab.activations.lock import held
 from conceptlab.errors import InputError
+from conceptlab.files import set_aside
 from conceptlab.keys import digest
 from conceptlab.numerics.parallel import ordered_map
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from conceptlab.data.base import ProbeDataset
     from conceptlab.numerics.geometry import Geometry
 
+log = logging.getLogger(__name__)
+
+KIND = "labels"
 BLOCK = 32
 PATTERNS = 16  # different sets of unlabelled categories within one image, at most
 
@@ -198,19 +204,34 @@ def prepare_labels(
         "whole": ((count, concepts), np.uint8),
         "image_unlabelled": ((count,), np.uint64),
     }
-    names = np.array([str(n).encode() for n in data.names])
-    with held(path):
-        file = open_or_create(
-            path, arrays, spec, block=BLOCK, constants={"image": names}, sparse=True
-        )
-        with file:
-            for block in np.flatnonzero(~file.done()):
-                images = range(*file.rows(int(block)))
-                one = list(ordered_map(lambda i: _one(data, geometry, size, i), images))
-                file.write_block(
-                    int(block), {name: np.stack([row[name] for row in one]) for name in arrays}
-                )
+    with held(path), _open(path, arrays, spec, np.char.encode(data.names, "utf-8")) as file:
+        for block in np.flatnonzero(~file.done()):
+            images = range(*file.rows(int(block)))
+            one = list(ordered_map(lambda i: _one(data, geometry, size, i), images))
+            rows = {name: np.stack([row[name] for row in one]) for name in arrays}
+            file.write_block(int(block), rows)
     return LabelStore(path, data.catalogue, data.categories)
+
+
+def _open(
+    path: Path,
+    arrays: dict[str, tuple[tuple[int, ...], Any]],
+    spec: dict[str, Any],
+    names: NDArray[np.bytes_],
+) -> BlockFile:
+    """The store that is there, its damaged blocks unmarked, or a new one; its lock is held."""
+    try:
+        file = BlockFile(path, write=True)
+        if file.spec != spec:
+            raise DamagedError(f"{path} is of another specification")
+        file.unmark(file.damage())
+        return file
+    except FileNotFoundError:
+        pass
+    except DamagedError as error:
+        log.warning("%s; set aside as %s and made anew", error, set_aside(path).name)
+    create_file(path, arrays, spec, block=BLOCK, constants={"image": names}, attrs={"kind": KIND})
+    return BlockFile(path, write=True)
 
 
 def _one(
@@ -234,7 +255,7 @@ def _one(
     table = np.full(PATTERNS, codes[0], dtype=np.uint64)
     table[: len(codes)] = codes
     # a concept can stand in several planes of an image; a pixel counts once
-    pixels = np.array([0] * concepts, dtype=np.uint32)
+    pixels = np.zeros(concepts, dtype=np.uint32)
     for concept in np.unique(small.planes[small.planes >= 0]):
         pixels[concept] = (small.planes == concept).any(axis=0).sum()
     return {

@@ -78,7 +78,7 @@ class Stream:
         return xs, ys
 
     def map(self, function: Callable[[Chunk], R]) -> Iterator[R]:
-        """function of every chunk, in threads, results in order.
+        """Function of every chunk, in threads, results in order.
 
         The chunks do not depend on the number of threads, so neither do sums over them.
         """

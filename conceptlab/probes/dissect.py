@@ -212,6 +212,7 @@ def chance_of_best(
     label_size: int | None = None,
     permutations: int = 5,
     seed: int = 0,
+    split: str = "val",
 ) -> pd.DataFrame:
     """What the best of K units reaches when the label maps belong to other images.
 
@@ -226,6 +227,7 @@ def chance_of_best(
         label_size: see there.
         permutations: R, how often.
         seed: of the permutations.
+        split: on which the chosen unit is scored.
 
     Returns:
         A row per concept: concept, category, chance (mean over permutations), chance_high (their
@@ -238,13 +240,13 @@ def chance_of_best(
     areas, reached = labels.areas(False), []
     for _ in range(permutations):
         score = {}
-        for split in ("train", "val"):
-            rows = np.flatnonzero(activations.splits == split)
+        for part in ("train", split):
+            rows = np.flatnonzero(activations.splits == part)
             mixed = generator.permutation(rows)
             both, area = tally(rows, mixed)
-            score[split] = iou(both, area, areas[mixed].sum(axis=0))
+            score[part] = iou(both, area, areas[mixed].sum(axis=0))
         best = np.nan_to_num(score["train"], nan=-1.0).argmax(axis=0)
-        reached.append(score["val"][best, np.arange(len(best))])
+        reached.append(score[split][best, np.arange(len(best))])
     values = np.array(reached)
     return pd.DataFrame(
         {

@@ -1,0 +1,95 @@
+"""Probes over the F units of largest weight, learned anew: how many units a concept needs.
+
+Fong & Vedaldi 2018, section 3.2.2, after Agrawal et al. 2014.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.errors import InputError
+from conceptlab.probes.classification import ClassificationProbe
+from conceptlab.probes.pixels import split_rows
+from conceptlab.probes.segmentation import SegmentationProbe
+from conceptlab.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from conceptlab.activations.store import Activations
+    from conceptlab.data.base import ProbeDataset
+
+AnyProbe = SegmentationProbe | ClassificationProbe
+
+
+def unit_ranking(vectors: ConceptVectors, activations: "Activations") -> NDArray[np.int64]:
+    """(C, K) the units of each concept, by falling absolute weight.
+
+    Weights of raw activations are taken per standard deviation of the unit on the training images,
+    or a unit that hardly varies would come first; thresholded units all fire equally often.
+    """
+    weights = np.abs(vectors.weights)
+    if vectors.space.inputs == "raw":
+        weights = weights * activations.pooled[split_rows(activations, "train")].std(axis=0)
+    return np.argsort(-weights, axis=1, kind="stable")
+
+
+def largest(ranking: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
+    """(C, K) whether a unit is among the first `size` of a concept's ranking."""
+    chosen = np.zeros(ranking.shape, dtype=bool)
+    np.put_along_axis(chosen, ranking[:, :size], True, axis=1)
+    return chosen
+
+
+def subset_scores(
+    probe: AnyProbe,
+    activations: "Activations",
+    data: "ProbeDataset",
+    sizes: Sequence[int],
+    split: str = "val",
+) -> pd.DataFrame:
+    """Scores of probes restricted to the F units of largest weight, and of the whole probe.
+
+    Args:
+        probe: settings; it is fitted here.
+        activations: a layer's cached outputs.
+        data: the probe data set.
+        sizes: the F to try, each below K.
+        split: on which to score.
+
+    Returns:
+        Columns concept, category, units (F, K for the whole probe), score (IoU_set or accuracy).
+
+    Raises:
+        InputError: an F outside 1..K - 1.
+    """
+    units = activations.shape[1]
+    wrong = [f for f in sizes if not 0 < f < units]
+    if wrong:
+        raise InputError(f"{wrong[0]} is no number of units below the layer's {units}")
+    parts = []
+    ranking = unit_ranking(probe.fit(activations, data).vectors, activations)
+    for size in (*sizes, units):
+        restricted = type(probe)(**probe.get_params())
+        restricted.fit(activations, data, largest(ranking, size) if size < units else None)
+        table = restricted.score(activations, data, split)
+        score = table.columns[3]
+        parts.append(
+            table[["concept", "category"]].assign(units=size, score=table[score].to_numpy())
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def single_units(
+    probe: AnyProbe, activations: "Activations", data: "ProbeDataset"
+) -> ConceptVectors:
+    """The case F = 1: each concept's unit of largest weight, with a weight and bias of its own.
+
+    Args:
+        probe: a fitted probe.
+        activations: that it was fitted on.
+        data: likewise.
+    """
+    chosen = largest(unit_ranking(probe.vectors, activations), 1)
+    return type(probe)(**probe.get_params()).fit(activations, data, chosen).vectors

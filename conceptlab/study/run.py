@@ -1,0 +1,252 @@
+"""Run a study: every step of every layer of every model, then the tables, figures and report."""
+
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from conceptlab.activations.extract import extract
+from conceptlab.data import load_data
+from conceptlab.files import write_text
+from conceptlab.models import load_model
+from conceptlab.study.examples import examples_step
+from conceptlab.study.folder import RunFolder, read_table
+from conceptlab.study.settings import ModelSettings, Study, study_toml
+from conceptlab.study.steps import (
+    Layer,
+    classify_step,
+    dissect_step,
+    segment_step,
+    subsets_step,
+    untrained_step,
+)
+from conceptlab.study.tables import write_tables
+from conceptlab.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from conceptlab.activations.store import Activations
+    from conceptlab.data.base import ProbeDataset
+    from conceptlab.models.probed import ProbedModel
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("conceptlab", "torch", "torchvision", "numpy", "pandas", "h5py", "numba", "Pillow")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where and how a study runs.
+
+    Args:
+        run: the run folder.
+        cache: folder of activations; see `conceptlab.extract`.
+        device: where networks run; where the model is if not given.
+        progress: show bars.
+    """
+
+    run: RunFolder
+    cache: str | Path | None = None
+    device: str | None = None
+    progress: bool = False
+
+
+def run_study(
+    study: Study,
+    out: str | Path,
+    *,
+    cache: str | Path | None = None,
+    device: str | None = None,
+    progress: bool = False,
+) -> Path:
+    """Everything that a study asks for; what an earlier run of it finished is not done again.
+
+    Args:
+        study: the settings, see `conceptlab.study.settings.read_study`.
+        out: the run folder.
+        cache: folder of activations; else CONCEPTLAB_CACHE, else 'cache'.
+        device: where networks run.
+        progress: show bars.
+
+    Returns:
+        The report.
+    """
+    session = Session(RunFolder(out), cache, device, progress)
+    data = load_data(study.data.spec)
+    write_text(session.run.path / "study.toml", study_toml(study))
+    info = [_run_model(session, study, data, settings) for settings in study.models]
+    return finish(session.run, study, data, info)
+
+
+def finish(
+    run: RunFolder, study: Study, data: "ProbeDataset", models: Sequence[dict[str, Any]]
+) -> Path:
+    """Put tables, manifest, figures and the report of a run folder together."""
+    write_tables(run, study)
+    run.write_json("manifest.json", manifest(run, study, data, models))
+    return draw(run)
+
+
+def draw(run: RunFolder) -> Path:
+    """Draw the figures and the report of what is in a run folder."""
+    from conceptlab.views.figures import write_figures
+    from conceptlab.views.report import write_report
+
+    write_figures(run.path)
+    return write_report(run.path)
+
+
+def manifest(
+    run: RunFolder, study: Study, data: "ProbeDataset", models: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Versions, fingerprints, seeds, and the seconds and peak memory of every step."""
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "seed": study.seed,
+        "data": {
+            "spec": study.data.spec,
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "label_fingerprint": data.label_fingerprint,
+            "images": len(data),
+            "splits": {str(k): int(v) for k, v in pd.Series(data.splits).value_counts().items()},
+            "concepts": len(data.catalogue),
+        },
+        "models": list(models),
+        "steps": {
+            f"{r['model']} {r['layer']} {r['step']}": {
+                k: r[k] for k in ("key", "seconds", "peak_memory_mb", "finished")
+            }
+            for r in run.records()
+        },
+    }
+
+
+def open_model(settings: ModelSettings, seed: int, untrained: bool = False) -> "ProbedModel":
+    """The network that a study's table describes, or its architecture with random weights."""
+    return load_model(settings.spec, **settings.loading(), seed=seed, untrained=untrained)
+
+
+def _run_model(
+    session: Session, study: Study, data: "ProbeDataset", settings: ModelSettings
+) -> dict[str, Any]:
+    model = open_model(settings, study.seed)
+    name = settings.name or model.name
+    acts = _extract(session, model, data, settings)
+    layers = {key: Layer(a, data, study) for key, a in acts.items()}
+    with _bar(session, f"{name}: steps", len(layers) * 5) as done:
+        for key, layer in layers.items():
+            for step in LAYER_STEPS:
+                step(session.run, name, key, layer)
+                done()
+    if study.compare.untrained:
+        _run_untrained(session, study, data, settings, name)
+    best = _best_layer(session.run, name, list(layers))
+    make_examples(session.run, name, best, layers[best])
+    return {
+        "name": name, "spec": model.spec, "fingerprint": model.fingerprint,
+        "weights": settings.weights, "preprocessing": model.preprocessing.spec(),
+        "layers": list(layers), "report_layer": best,
+    }  # fmt: skip
+
+
+def _extract(
+    session: Session, model: "ProbedModel", data: "ProbeDataset", settings: ModelSettings
+) -> "dict[str, Activations]":
+    return extract(
+        model, data, settings.layers, cache=session.cache, dtype=settings.dtype,
+        batch_size=settings.batch_size, device=session.device, progress=session.progress,
+    )  # fmt: skip
+
+
+def make_dissection(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
+    """The single units of a layer."""
+    study = layer.study
+    key = layer.key("dissect", study.dissect) | {"split": study.segment.split}
+    return run.step(model, name, "dissect", key, lambda: dissect_step(layer))
+
+
+def make_segmentation(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
+    """The segmentation probe of a layer."""
+    study = layer.study
+    key = layer.key("segment", study.segment) | {"tau": study.dissect.tau}
+    return run.step(model, name, "segment", key, lambda: segment_step(layer))
+
+
+def make_classification(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
+    """The classification probe of a layer."""
+    key = layer.key("classify", layer.study.classify)
+    return run.step(model, name, "classify", key, lambda: classify_step(layer))
+
+
+def make_subsets(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
+    """The probes of a layer over few units."""
+    study = layer.study
+    key = layer.key("subsets", study.segment, study.classify) | {"tau": study.dissect.tau}
+    return run.step(model, name, "subsets", key, lambda: subsets_step(layer))
+
+
+LAYER_STEPS: tuple[Callable[[RunFolder, str, str, Layer], Path], ...] = (
+    make_dissection,
+    make_segmentation,
+    make_classification,
+    make_subsets,
+)
+
+
+def make_examples(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
+    """The pictures of a layer; needs its dissection and its segmentation probe."""
+    units = make_dissection(run, model, name, layer)
+    probe = make_segmentation(run, model, name, layer)
+    key = layer.key("examples", layer.study.dissect, layer.study.segment)
+    return run.step(
+        model,
+        name,
+        "examples",
+        key,
+        lambda: examples_step(
+            layer,
+            ConceptVectors.load(units / "unit.h5"),
+            ConceptVectors.load(probe / "segment.h5"),
+            read_table(units / "best.csv"),
+            read_table(units / "per_image.csv"),
+            read_table(probe / "per_image.csv"),
+        ),
+    )
+
+
+def _run_untrained(
+    session: Session, study: Study, data: "ProbeDataset", settings: ModelSettings, name: str
+) -> None:
+    model = open_model(settings, study.seed, untrained=True)
+    acts = _extract(session, model, data, settings)
+    with _bar(session, f"{name}: untrained control", len(acts)) as done:
+        for key, activations in acts.items():
+            layer = Layer(activations, data, study)
+            spec = layer.key("untrained", study.dissect, study.segment, study.classify)
+            session.run.step(name, key, "untrained", spec, lambda layer=layer: untrained_step(layer))
+            done()
+
+
+def _best_layer(run: RunFolder, model: str, layers: Sequence[str]) -> str:
+    """The layer whose segmentation probe scores best on average: the one shown in pictures."""
+    scores = run.gather("segment", "scores")
+    mean = scores[scores["model"] == model].groupby("layer")["score"].mean()
+    known = [layer for layer in layers if layer in mean.index and pd.notna(mean[layer])]
+    return max(known, key=lambda layer: float(mean[layer]), default=layers[-1])
+
+
+@contextmanager
+def _bar(session: Session, title: str, total: int) -> Iterator[Callable[[], object]]:
+    with tqdm(total=total, desc=title, disable=not session.progress, unit="step") as bar:
+        yield bar.update
+
+
+def resolved(study: Study) -> dict[str, Any]:
+    """All settings as JSON values."""
+    return asdict(study)

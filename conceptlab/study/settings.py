@@ -1,0 +1,231 @@
+"""The study file: read, checked field by field, and written back with every default filled in."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from conceptlab.errors import InputError
+from conceptlab.registry import near_matches
+
+SEGMENT_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 160, 192, 224)
+CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """[data]: spec string, and the side of the label maps (0: half the input size)."""
+
+    spec: str
+    label_size: int = 0
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """[[models]]: a name for people, what to load and how, and the layers to look at."""
+
+    spec: str
+    layers: tuple[str, ...]
+    name: str = ""
+    weights: str = ""
+    size: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    fit: str = ""
+    dtype: str = "float16"
+    batch_size: int = 32
+
+    def loading(self) -> dict[str, Any]:
+        """Keyword arguments of `load_model`."""
+        chosen = {k: getattr(self, k) or None for k in ("weights", "size", "mean", "std", "fit")}
+        return {k: v for k, v in chosen.items() if v is not None}
+
+
+@dataclass(frozen=True)
+class DissectSettings:
+    """[dissect]: see `conceptlab.dissect`; permutations is the number of the chance level's."""
+
+    tau: float = 0.005
+    order: str = "threshold-first"
+    align_corners: bool = False
+    scope: str = "present"
+    image_level: bool = False
+    permutations: int = 5
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """[segment]: see `conceptlab.SegmentationProbe`; sizes are the F of section 3.2.2."""
+
+    loss: str = "bce"
+    min_examples: int = 10
+    split: str = "val"
+    sizes: tuple[int, ...] = SEGMENT_SIZES
+    shuffle_control: bool = True
+
+
+@dataclass(frozen=True)
+class ClassifySettings:
+    """[classify]: see `conceptlab.ClassificationProbe`; sizes are the F of section 3.2.2."""
+
+    min_examples: int = 10
+    split: str = "val"
+    sizes: tuple[int, ...] = CLASSIFY_SIZES
+    shuffle_control: bool = True
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """[compare]: neighbours per concept, the sums to look up, and the untrained control.
+
+    `arithmetic` lists sums such as 'grass + blue - green'.
+    """
+
+    neighbours: int = 5
+    arithmetic: tuple[str, ...] = ()
+    untrained: bool = True
+
+
+@dataclass(frozen=True)
+class Study:
+    """All settings of a run.
+
+    Args:
+        name: of the study.
+        seed: of everything that is left to chance.
+    """
+
+    data: DataSettings
+    models: tuple[ModelSettings, ...]
+    name: str = "study"
+    seed: int = 0
+    dissect: DissectSettings = field(default_factory=DissectSettings)
+    segment: SegmentSettings = field(default_factory=SegmentSettings)
+    classify: ClassifySettings = field(default_factory=ClassifySettings)
+    compare: CompareSettings = field(default_factory=CompareSettings)
+
+
+TABLES: dict[str, type[Any]] = {
+    "data": DataSettings,
+    "dissect": DissectSettings,
+    "segment": SegmentSettings,
+    "classify": ClassifySettings,
+    "compare": CompareSettings,
+}
+
+
+def read_study(path: str | Path) -> Study:
+    """Read a study file; paths in it are relative to it.
+
+    Raises:
+        InputError: no such file, no TOML, an unknown field, a value of the wrong type.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the study file {path} ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    try:
+        study = _study(raw)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return _relative(study, path.resolve().parent)
+
+
+def _study(raw: Mapping[str, Any]) -> Study:
+    known = [f.name for f in fields(Study)]
+    for key in raw:
+        if key not in known:
+            raise InputError(f"unknown field {key!r}; {near_matches(key, known)}")
+    if "data" not in raw or not raw.get("models"):
+        raise InputError("a study needs a table [data] and at least one [[models]]")
+    if not isinstance(raw["models"], list):
+        raise InputError("models are written as [[models]], one table each")
+    made: dict[str, Any] = {
+        name: _table(kind, raw[name], f"[{name}]") for name, kind in TABLES.items() if name in raw
+    }
+    made["models"] = tuple(_table(ModelSettings, m, "[[models]]") for m in raw["models"])
+    scalars = {k: raw[k] for k in ("name", "seed") if k in raw}
+    if not isinstance(scalars.get("seed", 0), int) or not isinstance(scalars.get("name", ""), str):
+        raise InputError("name is a text and seed a whole number")
+    study = Study(**made, **scalars)
+    named = [m.name for m in study.models if m.name]
+    twice = {n for n in named if named.count(n) > 1}
+    if twice:
+        raise InputError(f"two models are called {sorted(twice)[0]!r}; give each its own name")
+    return study
+
+
+def _table(kind: type[Any], raw: Any, where: str) -> Any:
+    if not isinstance(raw, dict):
+        raise InputError(f"{where} is a table")
+    defined = {f.name: f for f in fields(kind)}
+    for key, value in raw.items():
+        if key not in defined:
+            raise InputError(f"unknown field {key!r} in {where}; {near_matches(key, defined)}")
+        _check(value, str(defined[key].type), f"{key} in {where}")
+    missing = [k for k in ("spec", "layers") if k in defined and k not in raw]
+    if missing:
+        raise InputError(f"{where} needs {missing[0]!r}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+
+
+def _check(value: Any, kind: str, what: str) -> None:
+    """Raise unless a TOML value is of the type that a field's annotation names."""
+    item = kind.removeprefix("tuple[").removesuffix(", ...]")
+    values = value if kind.startswith("tuple") else [value]
+    if not isinstance(values, list) or not all(_is(v, item) for v in values):
+        words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
+        wanted = words[item] if item == kind else f"list of {words[item]}s"
+        raise InputError(f"{what} is a {wanted}; got {value!r}")
+
+
+def _is(value: Any, kind: str) -> bool:
+    if kind == "bool" or isinstance(value, bool):
+        return kind == "bool" and isinstance(value, bool)
+    return isinstance(value, {"str": str, "int": int, "float": (int, float)}[kind])
+
+
+def _relative(study: Study, folder: Path) -> Study:
+    """The study with its paths made absolute."""
+
+    def spec(text: str) -> str:
+        kind, colon, rest = text.partition(":")
+        if kind not in ("folder", "broden", "file") or not colon:
+            return text
+        path, comma, options = rest.partition(",")
+        return f"{kind}:{folder / path}{comma}{options}"
+
+    from dataclasses import replace
+
+    models = tuple(
+        replace(m, spec=spec(m.spec), weights=str(folder / m.weights) if m.weights else "")
+        for m in study.models
+    )
+    return replace(study, data=replace(study.data, spec=spec(study.data.spec)), models=models)
+
+
+def study_toml(study: Study) -> str:
+    """The study as TOML, with every default filled in."""
+    values = asdict(study)
+    lines = [f"{key} = {_toml(values[key])}" for key in ("name", "seed")]
+    for table in ("data", "dissect", "segment", "classify", "compare"):
+        lines += ["", f"[{table}]", *(f"{k} = {_toml(v)}" for k, v in values[table].items())]
+    for model in values["models"]:
+        lines += ["", "[[models]]", *(f"{k} = {_toml(v)}" for k, v in model.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    import json
+
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return repr(value)

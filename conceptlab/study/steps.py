@@ -1,0 +1,214 @@
+"""The steps of a study: each a function from activations and labels to tables and vectors."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.probes.classification import ClassificationProbe, accuracies
+from conceptlab.probes.dissect import chance_of_best, dissect
+from conceptlab.probes.pixels import PairCounts, pair_counts
+from conceptlab.probes.segmentation import SegmentationProbe
+from conceptlab.probes.subsets import single_units, subset_scores
+from conceptlab.study.folder import Outputs
+from conceptlab.study.settings import Study
+from conceptlab.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from conceptlab.activations.store import Activations
+    from conceptlab.data.base import ProbeDataset
+
+DRAWS = 500  # bootstrap samples of every interval
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What every step of a layer works on.
+
+    Args:
+        activations: the layer's.
+        data: the probe data set.
+        study: the settings.
+    """
+
+    activations: "Activations"
+    data: "ProbeDataset"
+    study: Study
+
+    @property
+    def label_size(self) -> int | None:
+        """Side of the label maps, None for half the input size."""
+        return self.study.data.label_size or None
+
+    def key(self, step: str, *settings: Any) -> dict[str, Any]:
+        """Everything that a step's outputs depend on."""
+        return {
+            "step": step,
+            "activations": {
+                k: v for k, v in self.activations.provenance.items() if k != "recorded"
+            },
+            "labels": self.data.label_fingerprint,
+            "label_size": self.study.data.label_size,
+            "seed": self.study.seed,
+            "draws": DRAWS,
+            "settings": [asdict(s) for s in settings],
+        }
+
+
+def dissect_step(layer: Layer) -> Outputs:
+    """Every unit with every concept; best units, with intervals and their chance level."""
+    settings, data, acts = layer.study.dissect, layer.data, layer.activations
+    split = layer.study.segment.split
+    found = dissect(
+        acts, data, settings.tau, label_size=layer.label_size, order=settings.order,
+        align_corners=settings.align_corners, scope=settings.scope,
+        image_level=settings.image_level,
+    )  # fmt: skip
+    columns = ["unit", "concept", "category", "iou_train", f"iou_{split}", "threshold"]
+    table = found.table[columns].rename(columns={f"iou_{split}": "iou_val"})
+    vectors = found.vectors
+    counts = pair_counts(vectors, acts, data, split, label_size=layer.label_size)
+    best = _scored(vectors, counts, layer.study.seed).assign(
+        unit=found.best()["unit"], train_score=found.best()["iou_train"]
+    )
+    if settings.permutations:
+        chance = chance_of_best(
+            acts, data, settings.tau, label_size=layer.label_size,
+            permutations=settings.permutations, seed=layer.study.seed, split=split,
+        )  # fmt: skip
+        best = best.assign(chance_score=chance["chance"], chance_high=chance["chance_high"])
+    detectors = pd.concat(
+        found.detectors(rule=rule, split=split).assign(rule=rule, threshold=0.04)
+        for rule in ("every-category", "best-label")
+    )
+    tables = {
+        "units": table,
+        "best": best,
+        "detectors": detectors,
+        "per_image": _per_image(acts, counts),
+    }
+    return Outputs(tables, {"unit": vectors}, {})
+
+
+def segment_step(layer: Layer) -> Outputs:
+    """The segmentation probe: vectors, scores with intervals, and the shuffled control."""
+    settings, data, acts = layer.study.segment, layer.data, layer.activations
+    probe = _segmenter(layer).fit(acts, data)
+    counts = probe.counts(acts, data, settings.split)
+    scores = _scored(probe.vectors, counts, layer.study.seed)
+    scores["n_train"] = probe.vectors.concepts["n_train"]
+    scores["train_score"] = probe.vectors.concepts["train_score"]
+    scores["note"] = probe.vectors.concepts["note"]
+    if settings.shuffle_control:
+        control = _segmenter(layer, shuffle=True).fit(acts, data)
+        scores["shuffled_score"] = control.score(acts, data, settings.split)["iou_set"]
+    tables = {"scores": scores, "per_image": _per_image(acts, counts)}
+    return Outputs(tables, {"segment": probe.vectors}, {})
+
+
+def classify_step(layer: Layer) -> Outputs:
+    """The classification probe: vectors, accuracies with intervals, best unit, shuffled control."""
+    settings, data, acts = layer.study.classify, layer.data, layer.activations
+    seed = layer.study.seed
+    probe = _classifier(layer).fit(acts, data)
+    single = single_units(probe, acts, data)
+
+    def scored(vectors: ConceptVectors, draws: int) -> pd.DataFrame:
+        return accuracies(vectors, acts, data, settings.split, seed, layer.label_size, draws)
+
+    scores = scored(probe.vectors, DRAWS).rename(columns={"accuracy": "score"})
+    best = scored(single, DRAWS)
+    scores["n_train"] = probe.vectors.concepts["n_train"]
+    scores["train_score"] = probe.vectors.concepts["train_score"]
+    scores["note"] = probe.vectors.concepts["note"]
+    used = single.weights.any(axis=1)
+    scores["unit"] = np.where(used, np.abs(single.weights).argmax(axis=1), -1)
+    scores[["unit_score", "unit_low", "unit_high"]] = best[["accuracy", "low", "high"]].to_numpy()
+    if settings.shuffle_control:
+        control = _classifier(layer, shuffle=True).fit(acts, data)
+        scores["shuffled_score"] = scored(control.vectors, 0)["accuracy"]
+    return Outputs({"scores": scores}, {"classify": probe.vectors}, {})
+
+
+def subsets_step(layer: Layer) -> Outputs:
+    """Scores of probes over the F units of largest weight (section 3.2.2, figure 3)."""
+    units = layer.activations.shape[1]
+    parts = []
+    for probe, settings, task in (
+        (_segmenter(layer), layer.study.segment, "segment"),
+        (_classifier(layer), layer.study.classify, "classify"),
+    ):
+        sizes = [f for f in settings.sizes if f < units]
+        if sizes:
+            table = subset_scores(
+                probe, layer.activations, layer.data, sizes, split=settings.split
+            )
+            parts.append(table.assign(task=task))
+    return Outputs({"subsets": pd.concat(parts) if parts else pd.DataFrame()}, {}, {})
+
+
+def untrained_step(layer: Layer) -> Outputs:
+    """What the same probes reach on the same architecture with random weights."""
+    acts, data, study = layer.activations, layer.data, layer.study
+    units = dissect(acts, data, study.dissect.tau, label_size=layer.label_size)
+    best = pair_counts(
+        units.vectors, acts, data, study.segment.split, label_size=layer.label_size
+    ).table()
+    segment = _segmenter(layer).fit(acts, data).score(acts, data, study.segment.split)
+    probe = _classifier(layer).fit(acts, data)
+    classify = probe.score(acts, data, study.classify.split)
+    single = accuracies(
+        single_units(probe, acts, data), acts, data, study.classify.split, study.seed,
+        layer.label_size,
+    )  # fmt: skip
+    columns = {"concept": segment["concept"], "category": segment["category"]}
+    return Outputs(
+        {
+            "segment": pd.DataFrame(
+                {**columns, "score": segment["iou_set"], "unit_score": best["iou_set"]}
+            ),
+            "classify": pd.DataFrame(
+                {**columns, "score": classify["accuracy"], "unit_score": single["accuracy"]}
+            ),
+        },
+        {},
+        {},
+    )
+
+
+def top_units(best: pd.DataFrame, count: int) -> Sequence[int]:
+    """The units with the highest best scores, each once."""
+    ranked = best[best["unit"] >= 0].sort_values("score", ascending=False, kind="stable")
+    return [int(u) for u in ranked["unit"].drop_duplicates().head(count)]
+
+
+def _segmenter(layer: Layer, shuffle: bool = False) -> SegmentationProbe:
+    settings = layer.study.segment
+    return SegmentationProbe(
+        settings.loss, layer.study.dissect.tau, label_size=layer.label_size,
+        min_examples=settings.min_examples, shuffle=shuffle, seed=layer.study.seed,
+    )  # fmt: skip
+
+
+def _classifier(layer: Layer, shuffle: bool = False) -> ClassificationProbe:
+    return ClassificationProbe(
+        min_examples=layer.study.classify.min_examples, label_size=layer.label_size,
+        shuffle=shuffle, seed=layer.study.seed,
+    )  # fmt: skip
+
+
+def _scored(vectors: ConceptVectors, counts: PairCounts, seed: int) -> pd.DataFrame:
+    """concept, category, n, score, iou_ind, low, high, ind_low, ind_high of fitted vectors."""
+    table = counts.table(DRAWS, seed).rename(columns={"iou_set": "score"})
+    table["score"] = np.where(vectors.weights.any(axis=1), table["score"], np.nan)
+    return table
+
+
+def _per_image(acts: "Activations", counts: PairCounts) -> pd.DataFrame:
+    names: NDArray[np.str_] = acts.names[counts.images]
+    rows = counts.concepts.iloc[counts.concept].reset_index(drop=True)
+    rows.insert(0, "image", names)
+    return rows.assign(iou=counts.iou_ind())
