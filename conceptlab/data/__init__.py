@@ -1,0 +1,20 @@
+"""Probe data sets: pictures with labels, from several sources."""
+
+from conceptlab.data import folder as folder
+from conceptlab.data.base import SOURCES, Labels, ProbeDataset, Problem, parse_spec
+
+__all__ = ["SOURCES", "Labels", "ProbeDataset", "Problem", "load_data"]
+
+
+def load_data(spec: str) -> ProbeDataset:
+    """The probe data set of a specification.
+
+    Args:
+        spec: `scenes[:n=1000,seed=0]`, `folder:PATH[,colors=true]` or `broden:PATH`.
+
+    Raises:
+        InputError: an unknown source or option.
+        DataError: what the source cannot read.
+    """
+    made: ProbeDataset = SOURCES[parse_spec(spec)[0]](spec)
+    return made

@@ -1,0 +1,234 @@
+"""Probe data sets: pictures, the concepts that they show, and where."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm.auto import tqdm
+
+from conceptlab.errors import InputError
+from conceptlab.numerics.geometry import Geometry
+from conceptlab.numerics.parallel import ordered_map
+from conceptlab.registry import Registry
+
+SPLITS = ("train", "val", "test")
+MOST_CATEGORIES = 64
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of one picture.
+
+    Args:
+        planes: (P, h, w) concept ids, -1 where none; several planes where labels overlap.
+        unlabelled: (h, w) bit g set where category g is unlabelled; None where all are labelled.
+        image_concepts: ids of the concepts that hold for the whole picture.
+        image_unlabelled: bit g set where it is not known which concepts of category g hold for the
+            whole picture.
+    """
+
+    planes: NDArray[np.int32]
+    unlabelled: NDArray[np.uint64] | None
+    image_concepts: NDArray[np.int64]
+    image_unlabelled: int = 0
+
+    def sample(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> "Labels":
+        """The labels at some rows and columns of pixels."""
+        return replace(
+            self,
+            planes=self.planes[:, rows[:, None], columns],
+            unlabelled=None if self.unlabelled is None else self.unlabelled[rows[:, None], columns],
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a data set's file: an 'error', or a 'remark' that stops nothing."""
+
+    file: str
+    message: str
+    severity: str = "error"
+
+
+class ProbeDataset(ABC):
+    """Pictures with labels, in one fixed order: train, val, test, by file name within each.
+
+    Reading is lazy, and safe in worker processes and threads.
+
+    Attributes:
+        spec: the specification that it was made from.
+        name: short, for folders.
+        catalogue: (C,) rows name, category, level ('pixel' or 'image'); the index is the concept id.
+        splits: (N,) 'train', 'val' or 'test'.
+        names: (N,) 'split/NAME'.
+        planes: the most planes that the labels of a picture have.
+    """
+
+    spec: str
+    name: str
+    catalogue: pd.DataFrame
+    splits: NDArray[np.str_]
+    names: NDArray[np.str_]
+    planes: int
+
+    @abstractmethod
+    def image(self, i: int) -> Image.Image:
+        """Picture i, RGB.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+
+    @abstractmethod
+    def labels(self, i: int) -> Labels:
+        """The labels of picture i at their native resolution.
+
+        Raises:
+            DataError: a file is missing, damaged, or does not fit the picture.
+        """
+
+    @abstractmethod
+    def validate(self) -> list[Problem]:
+        """Everything that is wrong, file by file, and remarks."""
+
+    @abstractmethod
+    def _image_bytes(self, i: int) -> bytes:
+        """What the pixels of picture i depend on."""
+
+    @abstractmethod
+    def _label_bytes(self) -> Iterator[bytes]:
+        """What all labels depend on, beside the pictures."""
+
+    def __len__(self) -> int:
+        """N, the number of pictures."""
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.spec}: {len(self)} images>"
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories, in order of first appearance; bit g of `Labels.unlabelled`."""
+        return list(dict.fromkeys(self.catalogue["category"].astype(str)))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of everything that activations depend on: order, names, pictures."""
+        state = hashlib.sha256()
+        for name, content in zip(
+            self.names,
+            ordered_map(lambda i: hashlib.sha256(self._image_bytes(i)).digest(), range(len(self))),
+            strict=True,
+        ):
+            state.update(str(name).encode() + b"\0" + content)
+        return state.hexdigest()
+
+    @cached_property
+    def label_fingerprint(self) -> str:
+        """The SHA-256 of everything that labels depend on: the pictures, the labels, the concepts."""
+        state = hashlib.sha256(self.fingerprint.encode())
+        state.update(self.catalogue.to_csv().encode())
+        for part in self._label_bytes():
+            state.update(hashlib.sha256(part).digest())
+        return state.hexdigest()
+
+    @cached_property
+    def concepts(self) -> pd.DataFrame:
+        """The catalogue with what the labels hold, counted once at their native resolution.
+
+        Returns:
+            Columns name, category, level, n_train, n_val, n_test (pictures that show the concept),
+            mean_area (share of a picture's pixels, over those pictures).
+        """
+        count = len(self.catalogue)
+        shown = {split: np.zeros(count, dtype=np.int64) for split in SPLITS}
+        area = np.zeros(count)
+        scan = ordered_map(lambda i: (i, self._areas(i)), range(len(self)))
+        for i, own in tqdm(scan, "labels", len(self), leave=False, delay=2.0, unit="image"):
+            shown[str(self.splits[i])] += own > 0
+            area += own
+        table = self.catalogue.copy()
+        for split in SPLITS:
+            table[f"n_{split}"] = shown[split]
+        total = sum(shown.values())
+        table["mean_area"] = np.divide(area, total, out=np.zeros(count), where=total > 0)
+        return table
+
+    def image_concepts(self, i: int) -> NDArray[np.int64]:
+        """Ids of all concepts that picture i shows, anywhere or as a whole."""
+        return np.flatnonzero(self._areas(i))
+
+    def masks(
+        self, i: int, size: int | tuple[int, int] | None = None, geometry: Geometry | None = None
+    ) -> dict[int, NDArray[np.bool_]]:
+        """The masks of the pixel-level concepts that picture i shows.
+
+        Args:
+            i: which picture.
+            size: side, or (h, w); the labels' own if not given.
+            geometry: which part of the picture; the whole if not given.
+
+        Returns:
+            {concept id: (h, w)}, only concepts that have a pixel.
+        """
+        labels = self.labels(i)
+        if size is not None:
+            wanted = (size, size) if isinstance(size, int) else size
+            shape = labels.planes.shape[1:]
+            geometry = geometry or Geometry(max(*wanted))
+            labels = labels.sample(*geometry.label_rows_cols(*shape, wanted))
+        present = np.unique(labels.planes)
+        return {int(c): (labels.planes == c).any(axis=0) for c in present if c >= 0}
+
+    def _areas(self, i: int) -> NDArray[np.float64]:
+        """(C,) the share of picture i that each concept covers."""
+        labels = self.labels(i)
+        area = np.zeros(len(self.catalogue))
+        flat = labels.planes.reshape(len(labels.planes), -1)
+        for concept in np.unique(flat):
+            if concept >= 0:
+                area[concept] = (flat == concept).any(axis=0).mean()
+        area[labels.image_concepts] = 1.0
+        return area
+
+
+SOURCES: Registry[Any] = Registry("data source")
+
+
+def parse_spec(spec: str) -> tuple[str, str, dict[str, str]]:
+    """A specification's source, path and options.
+
+    >>> parse_spec("folder:/a/b,colors=true")
+    ('folder', '/a/b', {'colors': 'true'})
+    >>> parse_spec("scenes:n=10,seed=3")
+    ('scenes', '', {'n': '10', 'seed': '3'})
+    """
+    source, _, rest = spec.partition(":")
+    path, options = "", {}
+    for place, part in enumerate(rest.split(",") if rest else []):
+        key, equals, value = part.partition("=")
+        if equals:
+            options[key.strip()] = value.strip()
+        elif place == 0:
+            path = part
+        else:
+            raise InputError(f"{spec!r}: after the path come options as key=value; got {part!r}")
+    return source, path, options
+
+
+def take_options(spec: str, given: dict[str, str], known: Sequence[str]) -> None:
+    """Raise unless all options of a specification are known.
+
+    Raises:
+        InputError: with the known ones.
+    """
+    for key in given:
+        if key not in known:
+            raise InputError(f"{spec!r}: unknown option {key!r}; known: {', '.join(known)}")

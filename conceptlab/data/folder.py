@@ -1,0 +1,348 @@
+"""A folder of pictures and index maps as a probe data set.
+
+`images/{split}/NAME.(jpg|png)`, `labels/{split}/NAME.png`, `classes.csv` (index,name,category) and,
+if there is one, `scenes.csv` (image,scene).
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from conceptlab.data.base import (
+    SOURCES,
+    SPLITS,
+    Labels,
+    ProbeDataset,
+    Problem,
+    parse_spec,
+    take_options,
+)
+from conceptlab.data.colors import NAMES, name_pixels
+from conceptlab.errors import ConceptlabError, DataError, InputError
+
+IMAGES = (".jpg", ".jpeg", ".png")
+IGNORE = "ignore"
+ASPECT = 0.02  # relative difference of aspects that rounding can explain
+VAL_SHARE = 5
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture: its split, its files, and its scene, '' where it has no scene label."""
+
+    split: str
+    stem: str
+    image: Path
+    label: Path
+    scene: str = ""
+
+    @property
+    def name(self) -> str:
+        """'split/NAME'."""
+        return f"{self.split}/{self.stem}"
+
+
+def read_image(path: Path) -> Image.Image:
+    """An RGB picture, fully decoded.
+
+    Raises:
+        DataError: the file is missing, truncated, or no picture.
+    """
+    return _open(path).convert("RGB")
+
+
+def read_index_map(path: Path) -> NDArray[np.int64]:
+    """(h, w) the values of an 8- or 16-bit index map; of a palette picture, the palette's indices.
+
+    Raises:
+        DataError: the file is missing, damaged, or has more than one channel.
+    """
+    picture = _open(path)
+    if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
+        raise DataError(
+            f"{path} is a {picture.mode} picture; a label map has one channel of class indices"
+        )
+    return np.asarray(picture).astype(np.int64)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture.copy()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged or no picture ({error})") from error
+
+
+@SOURCES.register("folder")
+class FolderDataset(ProbeDataset):
+    """Pictures and index maps in a folder.
+
+    Args:
+        spec: `folder:PATH`, with options `colors=true` (the eleven colours of the pixels as
+            concepts) and `val=test` (take the test split for val where there is no val).
+
+    Raises:
+        DataError: a missing folder or file, a table that cannot be read, no training images.
+    """
+
+    def __init__(self, spec: str) -> None:
+        _, path, options = parse_spec(spec)
+        take_options(spec, options, ("colors", "val"))
+        self.spec = spec
+        self.colors = options.get("colors", "false").lower() == "true"
+        if options.get("colors", "false").lower() not in ("true", "false"):
+            raise InputError(f"{spec!r}: colors is true or false")
+        if options.get("val", "test") != "test":
+            raise InputError(f"{spec!r}: val can only be 'test'")
+        self.root = Path(path)
+        if not path or not self.root.is_dir():
+            raise DataError(f"there is no folder {path or '(no path given)'} to read data from")
+        self.name = self.root.resolve().name
+        self._classes = _read_classes(self.root / "classes.csv")
+        scenes = _read_scenes(self.root / "scenes.csv")
+        found = _items(self.root, scenes)
+        self.problems = _unmatched(self.root, found, scenes)
+        self._items = _with_val(found, "val" in options)
+        if not any(item.split == "train" for item in self._items):
+            raise DataError(f"{self.root / 'images' / 'train'} has no pictures to learn from")
+        self.splits = np.array([item.split for item in self._items])
+        self.names = np.array([item.name for item in self._items])
+        self.planes = 2 if self.colors else 1
+        self.catalogue = self._catalogue(scenes)
+        self._table = self._index_table()
+
+    def image(self, i: int) -> Image.Image:
+        """Picture i, RGB."""
+        return read_image(self._items[i].image)
+
+    def labels(self, i: int) -> Labels:
+        """The labels of picture i: one plane of classes, and one of colours if asked for."""
+        item = self._items[i]
+        indices = read_index_map(item.label)
+        self._check_indices(item, indices)
+        classes = self._table[indices]
+        picture = self._check_aspect(item, indices)
+        planes = [np.where(classes >= 0, classes, -1).astype(np.int32)]
+        if self.colors:
+            height, width = indices.shape
+            if picture.size != (width, height):
+                picture = picture.resize((width, height), Image.Resampling.NEAREST)
+            first = len(self.catalogue) - len(NAMES)
+            planes.append(name_pixels(np.asarray(picture)) + np.int32(first))
+        return Labels(
+            np.stack(planes),
+            np.where(classes == -2, self._class_bits, np.uint64(0)),
+            self._scene_ids(item),
+            0 if item.scene else self._scene_bit,
+        )
+
+    def validate(self) -> list[Problem]:
+        """Read everything, and say what is wrong file by file."""
+        problems = list(self.problems)
+        used = np.zeros(len(self.catalogue), dtype=bool)
+        for i, item in enumerate(self._items):
+            try:
+                self.image(i)
+                used[self.image_concepts(i)] = True
+            except ConceptlabError as error:
+                problems.append(Problem(str(item.image.relative_to(self.root)), str(error)))
+        for concept in np.flatnonzero(~used):
+            name = self.catalogue["name"].iloc[concept]
+            problems.append(
+                Problem("classes.csv", f"{name!r} never has a pixel in these images", "remark")
+            )
+        return problems
+
+    def _image_bytes(self, i: int) -> bytes:
+        try:
+            return self._items[i].image.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"cannot read {self._items[i].image} ({error.strerror})"
+            ) from error
+
+    def _label_bytes(self) -> Iterator[bytes]:
+        yield repr((self.colors, self._classes.to_csv())).encode()
+        for item in self._items:
+            yield item.scene.encode()
+            try:
+                yield item.label.read_bytes()
+            except OSError as error:
+                raise DataError(f"cannot read {item.label} ({error.strerror})") from error
+
+    def _catalogue(self, scenes: dict[str, str]) -> pd.DataFrame:
+        kept = self._classes[self._classes["category"] != IGNORE]
+        rows: list[tuple[Any, Any, str]] = [
+            (name, category, "pixel")
+            for name, category in zip(kept["name"], kept["category"], strict=True)
+        ]
+        rows += [(scene, "scene", "image") for scene in sorted(set(scenes.values()))]
+        rows += [(name, "color", "pixel") for name in NAMES] if self.colors else []
+        table = pd.DataFrame(rows, columns=["name", "category", "level"])
+        twice = table[table.duplicated(["name", "category"])]
+        if len(twice):
+            raise DataError(
+                f"{self.root / 'classes.csv'}: {twice['name'].iloc[0]!r} stands twice in category "
+                f"{twice['category'].iloc[0]!r}"
+            )
+        return table
+
+    def _index_table(self) -> NDArray[np.int32]:
+        """Index to concept id; -2 for 'ignore', -3 for an index that classes.csv lacks."""
+        table = np.full(1 << 16, -3, dtype=np.int32)
+        concept = 0
+        groups = set()
+        for index, category in zip(
+            self._classes["index"], self._classes["category"], strict=True
+        ):
+            table[index] = -2 if category == IGNORE else concept
+            if category != IGNORE:
+                concept += 1
+                groups.add(self.categories.index(category))
+        self._class_bits = np.uint64(sum(1 << g for g in groups))
+        has_scenes = (self.catalogue["level"] == "image").any()
+        self._scene_bit = 1 << self.categories.index("scene") if has_scenes else 0
+        return table
+
+    def _scene_ids(self, item: Item) -> NDArray[np.int64]:
+        if not item.scene:
+            return np.empty(0, dtype=np.int64)
+        here = (self.catalogue["level"] == "image") & (self.catalogue["name"] == item.scene)
+        return np.flatnonzero(here)
+
+    def _check_indices(self, item: Item, indices: NDArray[np.int64]) -> None:
+        if indices.min() < 0 or indices.max() >= len(self._table):
+            raise DataError(f"{item.label}: class indices lie in 0..65535")
+        unknown = np.unique(indices[self._table[indices] == -3])
+        if len(unknown):
+            raise DataError(
+                f"{item.label} has index {unknown[0]}, which is not in classes.csv: add a row "
+                f"'{unknown[0]},NAME,CATEGORY' (category {IGNORE} for unlabelled pixels)"
+            )
+
+    def _check_aspect(self, item: Item, indices: NDArray[np.int64]) -> Image.Image:
+        height, width = indices.shape
+        picture = read_image(item.image) if self.colors else _header(item.image)
+        ratio = (picture.width / picture.height) / (width / height)
+        if abs(ratio - 1) > max(ASPECT, 1.5 / min(width, height)):
+            raise DataError(
+                f"{item.label} is {width} x {height} and its picture {picture.width} x "
+                f"{picture.height}: their aspects differ"
+            )
+        return picture
+
+
+def _header(path: Path) -> Image.Image:
+    """A picture of which only the size is wanted."""
+    try:
+        return Image.open(path)
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} is missing, damaged or no picture ({error})") from error
+
+
+def _read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not set(columns) <= set(reader.fieldnames or []):
+                raise DataError(f"{path} needs the columns {','.join(columns)} in its first line")
+            return [{c: (row[c] or "").strip() for c in columns} for row in reader]
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV in UTF-8 ({error})") from error
+
+
+def _read_classes(path: Path) -> pd.DataFrame:
+    rows = _read_rows(path, ("index", "name", "category"))
+    for row in rows:
+        if not row["index"].isdigit() or int(row["index"]) > 65535:
+            raise DataError(f"{path}: {row['index']!r} is no index in 0..65535")
+        if not row["name"] or not row["category"]:
+            raise DataError(f"{path}: index {row['index']} lacks a name or a category")
+    table = pd.DataFrame(rows, columns=["index", "name", "category"])
+    table["index"] = table["index"].astype(int)
+    twice = table["index"][table["index"].duplicated()]
+    if len(twice):
+        raise DataError(f"{path}: index {twice.iloc[0]} stands in two rows")
+    return table
+
+
+def _read_scenes(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    rows = _read_rows(path, ("image", "scene"))
+    return {row["image"]: row["scene"] for row in rows if row["scene"]}
+
+
+def _items(root: Path, scenes: dict[str, str]) -> list[Item]:
+    """The pictures of all splits, by split and name.
+
+    Raises:
+        DataError: two pictures of one name.
+    """
+    items = []
+    for split in SPLITS:
+        folder = root / "images" / split
+        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        pictures = [f for f in files if f.suffix.lower() in IMAGES and not f.name.startswith(".")]
+        stems = [f.stem for f in pictures]
+        for stem in stems:
+            if stems.count(stem) > 1:
+                raise DataError(f"{folder} has two pictures called {stem}; keep one")
+        for file in pictures:
+            label = root / "labels" / split / f"{file.stem}.png"
+            scene = scenes.get(f"{split}/{file.stem}", "")
+            items.append(Item(split, file.stem, file, label, scene))
+    return items
+
+
+def _unmatched(root: Path, items: list[Item], scenes: dict[str, str]) -> list[Problem]:
+    """Files that lack their counterpart."""
+    known = {item.name for item in items}
+    problems = [
+        Problem(str(item.label.relative_to(root)), "is missing: its picture has no label map")
+        for item in items
+        if not item.label.is_file()
+    ]
+    for split in SPLITS:
+        folder = root / "labels" / split
+        for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if file.suffix.lower() == ".png" and f"{split}/{file.stem}" not in known:
+                name = str(file.relative_to(root))
+                problems.append(Problem(name, "has no picture of that name", "remark"))
+    for name in scenes:
+        if name not in known:
+            problems.append(Problem("scenes.csv", f"names {name!r}, which is no picture", "error"))
+    return problems
+
+
+def _with_val(items: list[Item], take_test: bool) -> list[Item]:
+    """The items with a val split: their own, the test split where asked, or a fifth of train."""
+    if any(item.split == "val" for item in items):
+        return items
+    if take_test:
+        changed = [_moved(i, "val") if i.split == "test" else i for i in items]
+    else:
+        changed = [_moved(i, "val") if i.split == "train" and _in_val(i.stem) else i for i in items]
+    return sorted(changed, key=lambda i: (SPLITS.index(i.split), i.stem))
+
+
+def _moved(item: Item, split: str) -> Item:
+    return Item(split, item.stem, item.image, item.label, item.scene)
+
+
+def _in_val(stem: str) -> bool:
+    """A fifth of all names, by a hash that no run or machine changes."""
+    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:8], "big") % VAL_SHARE == 0

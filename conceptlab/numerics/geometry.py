@@ -1,0 +1,92 @@
+"""Which part of a picture a network sees, and where a label pixel comes from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from conceptlab.errors import InputError
+
+FITS = ("whole", "crop")
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """From a picture to the network's square input.
+
+    Args:
+        size: pixels on a side of the input.
+        fit: 'whole' resizes the whole picture to size x size, whatever its aspect; 'crop' brings
+            the shorter side to `resize` and takes the centre.
+        resize: the shorter side before the crop; `size` if not given.
+
+    Raises:
+        InputError: an unknown fit, no pixels, or a crop larger than what it is cut from.
+    """
+
+    size: int
+    fit: str = "whole"
+    resize: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.fit not in FITS:
+            raise InputError(f"fit is one of {', '.join(FITS)}; got {self.fit!r}")
+        if self.size < 1:
+            raise InputError(f"an input size is at least 1 pixel; got {self.size}")
+        if self.fit == "crop" and (self.resize or self.size) < self.size:
+            raise InputError(f"cannot crop {self.size} pixels from a side of {self.resize}")
+
+    def spec(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {"size": self.size, "fit": self.fit, "resize": self.resize}
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """The picture as the network sees it, (size, size), bilinear with antialiasing."""
+        resized = image.resize(self._resized(*image.size), Image.Resampling.BILINEAR)
+        if self.fit == "whole":
+            return resized
+        left, top = self._corner(*resized.size)
+        return resized.crop((left, top, left + self.size, top + self.size))
+
+    def label_rows_cols(self, height: int, width: int, label_size: tuple[int, int]) -> tuple[
+        Index, Index
+    ]:  # fmt: skip
+        """Where label pixels come from: nearest to the input's pixels, then to the label size's.
+
+        Args:
+            height: of the native label map.
+            width: of it.
+            label_size: (h, w) wanted.
+
+        Returns:
+            (h,) rows and (w,) columns of the native map.
+        """
+        full_width, full_height = self._resized(width, height)
+        left, top = (0, 0) if self.fit == "whole" else self._corner(full_width, full_height)
+        rows = _nearest(height, full_height)[top : top + self.size]
+        columns = _nearest(width, full_width)[left : left + self.size]
+        return (
+            rows[_nearest(self.size, label_size[0])],
+            columns[_nearest(self.size, label_size[1])],
+        )
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        if self.fit == "whole":
+            return self.size, self.size
+        short = self.resize or self.size
+        if width <= height:
+            return short, int(short * height / width)
+        return int(short * width / height), short
+
+    def _corner(self, width: int, height: int) -> tuple[int, int]:
+        return round((width - self.size) / 2.0), round((height - self.size) / 2.0)
+
+
+def _nearest(n_in: int, n_out: int) -> Index:
+    """(n_out,) the index of the input value in whose interval each output's centre lies."""
+    place = np.floor((np.arange(n_out) + 0.5) * (n_in / n_out)).astype(np.int64)
+    return np.minimum(place, n_in - 1)
