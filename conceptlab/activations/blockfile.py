@@ -20,20 +20,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptlab.activations.seal import DamagedError as DamagedError
+from conceptlab.activations.seal import check_seal
 from conceptlab.errors import CacheError
 from conceptlab.files import open_hdf5
-from conceptlab.keys import digest
 from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
     import h5py
 
 SCHEMA = 1
-UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)
-
-
-class DamagedError(CacheError):
-    """A file in the cache is not one of ours, or no longer whole."""
+MARKS = ("done", "checksum")
 
 
 @dataclass(frozen=True)
@@ -59,10 +56,6 @@ class Extent:
     def end(self) -> int:
         """The offset after its last byte."""
         return self.offset + self.shape[0] * self.row_bytes
-
-    def record(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return {"shape": list(self.shape), "dtype": self.dtype.str, "offset": self.offset}
 
 
 class BlockFile:
@@ -101,40 +94,25 @@ class BlockFile:
         self._finish = weakref.finalize(self, os.close, handle)
         try:
             self._load()
-        except DamagedError:
+        except BaseException:
             self.close()
             raise
-        except UNREADABLE as error:
-            self.close()
-            raise DamagedError(f"{path} is damaged or not a cache file ({error})") from error
 
     def _load(self) -> None:
+        check_seal(self.path)
         with open_hdf5(self.path, "r") as file:
             self.attrs: dict[str, Any] = dict(file.attrs)
-            if self.attrs.get("schema") != SCHEMA:
+            found = self.attrs["schema"]
+            if found != SCHEMA:
                 raise DamagedError(
-                    f"{self.path} has schema {self.attrs.get('schema', 'none')}, "
-                    f"and this version reads {SCHEMA}"
+                    f"{self.path} has schema {found}, and this version reads {SCHEMA}"
                 )
-            layout = self._checked_record("layout")
-            self.spec = self._checked_record("spec")
-            self.arrays = {name: extent_of(file[name]) for name in layout["arrays"]}
-        self.images, self.block = int(layout["images"]), int(layout["block"])
+            self.spec: dict[str, Any] = json.loads(self.attrs["spec"])
+            self.filled: list[str] = json.loads(self.attrs["filled"])
+            names = [*self.filled, *json.loads(self.attrs["constants"]), *MARKS]
+            self.arrays = {name: extent_of(file[name]) for name in names}
+        self.images, self.block = self.arrays[self.filled[0]].shape[0], int(self.attrs["block"])
         self.blocks = -(-self.images // self.block)
-        self.filled: list[str] = layout["checked"]
-        if {name: extent.record() for name, extent in self.arrays.items()} != layout["arrays"]:
-            raise DamagedError(f"{self.path} is damaged: its arrays are not where they were made")
-        if os.fstat(self._handle).st_size < max(extent.end for extent in self.arrays.values()):
-            raise DamagedError(f"{self.path} is truncated")
-        for name, crc in layout["constants"].items():
-            if crc32([self.read(name)]) != crc:
-                raise DamagedError(f"{self.path} is damaged: '{name}' does not match its checksum")
-
-    def _checked_record(self, name: str) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(self.attrs.pop(name))
-        if digest(record) != self.attrs.pop(f"{name}_sha256"):
-            raise DamagedError(f"{self.path} is damaged: its {name} does not match its checksum")
-        return record
 
     def __enter__(self) -> Self:
         """The open file."""
@@ -290,9 +268,7 @@ def writing(path: Path) -> Iterator[None]:
 def extent_of(data: "h5py.Dataset") -> Extent:
     """Where HDF5 has put a contiguous data set."""
     offset = data.id.get_offset()
-    if offset is None:
-        raise ValueError(f"{data.name} is not contiguous")
-    return Extent(tuple(data.shape), np.dtype(data.dtype.str), int(offset))
+    return Extent(tuple(data.shape), np.dtype(data.dtype.str), int(offset or 0))
 
 
 def _flush(handle: int) -> None:

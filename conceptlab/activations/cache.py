@@ -7,6 +7,7 @@ one.
 """
 
 import errno
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,15 +18,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from conceptlab.activations.blockfile import (
+    MARKS,
     SCHEMA,
-    UNREADABLE,
     BlockFile,
-    DamagedError,
     crc32,
     extent_of,
     writing,
 )
 from conceptlab.activations.lock import held
+from conceptlab.activations.seal import PAGE, DamagedError, check_seal, seal
 from conceptlab.errors import CacheError
 from conceptlab.files import atomic_path, open_hdf5
 from conceptlab.keys import canonical, digest
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LARGE = 1 << 16
 LINKS = ("thresholds", "active")  # groups of derived results that the main file links to
 
 
@@ -62,11 +64,10 @@ def create_file(
     """
     images = next(iter(arrays.values()))[0][0]
     blocks = -(-images // block)
-    known = {
-        **(constants or {}),
-        "done": np.zeros(blocks, dtype=np.uint8),
-        "checksum": np.zeros(blocks, dtype=np.uint32),
-    }
+    fixed = constants or {}
+    records = {"schema": SCHEMA, "spec": canonical(spec), "spec_sha256": digest(spec)}
+    records |= {"block": block, "filled": json.dumps(list(arrays)), **(attrs or {})}
+    records |= {"constants": json.dumps(list(fixed))}
     with writing(path):
         remove_temporary(path)
         derived_path(path).unlink(missing_ok=True)
@@ -74,24 +75,15 @@ def create_file(
             with _new_file(temporary) as file:
                 for name, (shape, dtype) in arrays.items():
                     _preallocate(file, name, tuple(shape), np.dtype(dtype))
-                for name, values in known.items():
+                for name, values in fixed.items():
                     _write_constant(file, name, values)
+                for name, dtype in zip(MARKS, ("uint8", "uint32"), strict=True):
+                    file.create_dataset(name, data=np.zeros(blocks, dtype=dtype))
                 for name in LINKS:
                     file[name] = _external_link(path, name)
-                layout = {
-                    "block": block,
-                    "images": images,
-                    "checked": list(arrays),
-                    "constants": {name: crc32([v]) for name, v in (constants or {}).items()},
-                    "arrays": {n: extent_of(file[n]).record() for n in (*arrays, *known)},
-                }
-                file.attrs["schema"] = SCHEMA
-                for name, record in (("spec", dict(spec)), ("layout", layout)):
-                    file.attrs[name] = canonical(record)
-                    file.attrs[f"{name}_sha256"] = digest(record)
-                file.attrs["block"] = block
-                for name, value in (attrs or {}).items():
-                    file.attrs[name] = value
+                file.attrs.update(records)
+                extents = [extent_of(file[name]) for name in (*arrays, *MARKS)]
+            seal(temporary, [(extent.offset, extent.end) for extent in extents])
             _reserve(temporary)
 
 
@@ -147,13 +139,14 @@ def derived_read(path: Path, group: str, key: str) -> dict[str, NDArray[Any]] | 
     """
     place = derived_path(path)
     try:
+        check_seal(place)
         with open_hdf5(place, "r") as file:
             if file.attrs.get("source") != _source(path) or f"{group}/{key}" not in file:
                 return None
             return _read_node(file[group][key])
     except FileNotFoundError:
         return None
-    except UNREADABLE as error:
+    except (DamagedError, OSError) as error:
         log.warning("%s is damaged (%s); computing it again", place, error)
         return None
 
@@ -175,15 +168,18 @@ def derived_write(path: Path, group: str, key: str, arrays: Mapping[str, NDArray
         with held(place), writing(place):
             source = _source(path)
             remove_temporary(place)
-            with atomic_path(place) as temporary, open_hdf5(temporary, "w") as file:
-                file.attrs["schema"], file.attrs["source"] = SCHEMA, source
-                for name in LINKS:
-                    file.create_group(name)
-                _copy_others(place, file, source, f"{group}/{key}")
-                for name, values in arrays.items():
-                    node = f"{group}/{key}" + (f"/{name}" if len(arrays) > 1 else "")
-                    data = file.create_dataset(node, data=values)
-                    data.attrs["name"], data.attrs["crc32"] = name, crc32([values])
+            with atomic_path(place) as temporary:
+                with _new_file(temporary) as file:
+                    file.attrs["schema"], file.attrs["source"] = SCHEMA, source
+                    for name in LINKS:
+                        file.create_group(name)
+                    _copy_others(place, file, source, f"{group}/{key}")
+                    for name, values in arrays.items():
+                        node = f"{group}/{key}" + (f"/{name}" if len(arrays) > 1 else "")
+                        data = file.create_dataset(node, data=values)
+                        data.attrs["name"], data.attrs["crc32"] = name, crc32([values])
+                    large = _large(file)
+                seal(temporary, large)
     except CacheError as error:
         log.warning("%s; %s/%s is not kept", error, group, key)
 
@@ -196,13 +192,14 @@ def derived_damage(path: Path) -> str:
     if not path.exists():
         return "derived from a file that is gone"
     try:
+        check_seal(place)
         with open_hdf5(place, "r") as file:
             if file.attrs.get("source") != _source(path):
                 return "derived from another state of its file"
             for group in file:
                 for key in file[group]:
                     _read_node(file[group][key])
-    except (*UNREADABLE, DamagedError) as error:
+    except (DamagedError, OSError) as error:
         return str(error)
     return ""
 
@@ -213,14 +210,28 @@ def _read_node(node: "h5py.Dataset | h5py.Group") -> dict[str, NDArray[Any]]:
     for part in parts:
         values = part[()]
         if crc32([values]) != part.attrs["crc32"]:
-            raise ValueError(f"{part.name} does not match its checksum")
+            raise DamagedError(f"{part.name} does not match its checksum")
         found[str(part.attrs["name"])] = values
+    return found
+
+
+def _large(file: "h5py.File") -> list[tuple[int, int]]:
+    """Where arrays are that are too large for the seal, and have a checksum of their own."""
+    found: list[tuple[int, int]] = []
+
+    def visit(_: str, node: "h5py.Dataset | h5py.Group") -> None:
+        if hasattr(node, "nbytes") and node.nbytes >= LARGE:
+            extent = extent_of(node)
+            found.append((extent.offset, extent.end))
+
+    file.visititems(visit)
     return found
 
 
 def _copy_others(place: Path, new: "h5py.File", source: str, replaced: str) -> None:
     """Copy what is valid and not about to be replaced."""
     try:
+        check_seal(place)
         with open_hdf5(place, "r") as old:
             if old.attrs.get("source") != source:
                 return
@@ -230,7 +241,7 @@ def _copy_others(place: Path, new: "h5py.File", source: str, replaced: str) -> N
                         old.copy(old[group][key], new.require_group(group), key)
     except FileNotFoundError:
         return
-    except UNREADABLE as error:
+    except (DamagedError, OSError) as error:
         log.warning("%s is damaged (%s); it is replaced", place, error)
 
 
@@ -242,10 +253,16 @@ def _source(path: Path) -> str:
 
 
 def _new_file(path: Path) -> "h5py.File":
-    """As `open_hdf5`, with every array at a multiple of 64 bytes."""
+    """A file with room for its seal, and every array at a multiple of 64 bytes."""
     import h5py
 
-    return h5py.File(path, "w", locking=False, alignment_threshold=1, alignment_interval=64)
+    return h5py.File(
+        *(path, "w"),
+        locking=False,
+        userblock_size=PAGE,
+        alignment_threshold=1,
+        alignment_interval=64,
+    )
 
 
 def _preallocate(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from conceptlab.activations.blockfile import DamagedError
+from conceptlab.activations.seal import DamagedError
 from conceptlab.activations.target import Target, free_bytes, gigabytes, targets
 from conceptlab.numerics.parallel import ordered_map
 

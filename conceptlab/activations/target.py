@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.activations.blockfile import SCHEMA, BlockFile, DamagedError, writing
+from conceptlab.activations.blockfile import SCHEMA, BlockFile, writing
 from conceptlab.activations.cache import create_file, set_aside
+from conceptlab.activations.seal import DamagedError
 from conceptlab.activations.store import KIND, cache_root, folder_name, safe_name
 from conceptlab.errors import CacheError, InputError
 from conceptlab.keys import canonical, differences
