@@ -1,0 +1,56 @@
+"""`file:PATH.py:FACTORY`: a network of one's own."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from conceptlab.errors import ModelError
+from conceptlab.models.source import SOURCES, Built
+from conceptlab.registry import near_matches
+
+
+@SOURCES.register("file")
+def build(rest: str, untrained: bool) -> Built:
+    """The module that a function without arguments returns; the file is run as a program would be.
+
+    The factory may set the attributes `size`, `mean`, `std` and `class_names` on the module.
+    """
+    del untrained  # weights come from a file of weights, or are random
+    text, _, factory = rest.rpartition(":")
+    path = Path(text)
+    if not text or not factory:
+        raise ModelError(f"write a model of your own as file:PATH.py:FACTORY; got file:{rest}")
+    if not path.is_file():
+        raise ModelError(f"there is no file {path} to take a model from")
+    module = _call(path, factory)
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{factory} in {path} returns a {type(module).__name__}, and no nn.Module")
+    given = {
+        key: getattr(module, key)
+        for key in ("size", "mean", "std", "class_names")
+        if isinstance(getattr(module, key, None), int | tuple | list)
+    }
+    return Built(module, factory, code=path.read_bytes(), **given)
+
+
+def _call(path: Path, factory: str) -> object:
+    name = f"_conceptlab_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{path} is no Python file")
+    code = importlib.util.module_from_spec(spec)
+    sys.modules[name] = code
+    try:
+        spec.loader.exec_module(code)
+        if not hasattr(code, factory):
+            raise ModelError(f"{path} has no {factory!r}; {near_matches(factory, vars(code))}")
+        made: object = getattr(code, factory)()
+        return made
+    except ModelError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        raise ModelError(
+            f"{factory} in {path} fails: {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,282 @@
+"""A network with its preprocessing, ready to be probed."""
+
+import fnmatch
+import hashlib
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from conceptlab.errors import ConceptlabError, InputError, LayerError, ModelError
+from conceptlab.models.field import FieldTracker, parameters_of
+from conceptlab.models.grid import first_tensor, grid_of, is_floating
+from conceptlab.models.watch import twice, watch
+from conceptlab.numerics.geometry import Geometry
+from conceptlab.numerics.resample import upsample
+from conceptlab.registry import near_matches
+from conceptlab.vectors import ConceptVectors
+
+FLOAT16 = 2
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a picture to a network's input: geometry, then (x / 255 - mean) / std per channel."""
+
+    geometry: Geometry
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
+            raise InputError(
+                f"mean and std take three numbers, std above 0; got {self.mean} and {self.std}"
+            )
+
+    def spec(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "geometry": self.geometry.spec(),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+class ProbedModel:
+    """A network in evaluation mode, with its preprocessing and its classes' names.
+
+    Args:
+        module: takes (n, 3, S, S).
+        preprocessing: of the pictures.
+        name: short, for folders and tables.
+        spec: the specification that it was made from.
+        class_names: of its outputs, if known.
+        code: what else its function depends on, such as the source of a `file:` model.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        name: str,
+        spec: str,
+        class_names: Sequence[str] | None = None,
+        code: bytes = b"",
+    ) -> None:
+        self.module = module.eval()
+        self.preprocessing = preprocessing
+        self.name = name
+        self.spec = spec
+        self.class_names = list(class_names) if class_names is not None else None
+        self._code = code
+        mean, std = (torch.tensor(v) for v in (preprocessing.mean, preprocessing.std))
+        self._scale = (1.0 / (255.0 * std)).view(1, 3, 1, 1)
+        self._shift = (-mean / std).view(1, 3, 1, 1)
+
+    def __repr__(self) -> str:
+        return f"<ProbedModel {self.spec} at {self.preprocessing.geometry.size} px>"
+
+    def _repr_html_(self) -> str:
+        table = self.layers().to_html(max_rows=30, escape=True)
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>{table}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of weights, architecture and preprocessing, not of any name."""
+        state = hashlib.sha256(self._code)
+        state.update(f"{type(self.module).__name__}\n{self.module}\n".encode())
+        state.update(repr(sorted(self.preprocessing.spec().items())).encode())
+        for key, value in sorted(self.module.state_dict().items()):
+            if key.endswith("num_batches_tracked"):
+                continue  # a counter of training, which changes no output
+            tensor = value.detach().cpu().contiguous()
+            state.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            state.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return state.hexdigest()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        tensors: Iterator[Tensor] = self.module.parameters()
+        return next(tensors, torch.empty(0)).device
+
+    def to(self, device: str | torch.device) -> "ProbedModel":
+        """Move the network.
+
+        Raises:
+            InputError: no such device here.
+        """
+        try:
+            self.module.to(device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"cannot run on device {str(device)!r} ({reason})") from error
+        return self
+
+    def decode(self, image: Image.Image) -> NDArray[np.uint8]:
+        """(S, S, 3) the part of a picture that the network sees; for use in any thread."""
+        return np.asarray(self.preprocessing.geometry.apply(image.convert("RGB")))
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """(n, S, S, 3) uint8 to (n, 3, S, S) float32 on the network's device, channels last."""
+        pixels = batch.to(self.device).permute(0, 3, 1, 2)
+        scale, shift = self._scale.to(self.device), self._shift.to(self.device)
+        return torch.addcmul(shift, pixels.to(torch.float32), scale)
+
+    def prepare(self, images: Sequence[Image.Image]) -> Tensor:
+        """Pictures as the network's input (n, 3, S, S)."""
+        return self.normalise(torch.from_numpy(np.stack([self.decode(i) for i in images])))
+
+    def layers(self) -> pd.DataFrame:
+        """The layers that a forward pass reaches, in order of execution.
+
+        Returns:
+            Columns layer, kind, shape (K, H, W), stride and receptive_field (pixels of the input;
+            NaN where a value depends on the whole picture), parameters, bytes_per_image (of a
+            float16 cache), calls (how often it runs in a pass; only layers that run once can be
+            probed).
+        """
+        return self._layers.copy()
+
+    def resolve(self, patterns: Sequence[str]) -> list[str]:
+        """Layer names for names and globs, in order of execution, each once.
+
+        Raises:
+            LayerError: a name that matches nothing, or a named layer that runs more than once.
+        """
+        table = self._layers
+        names = table["layer"].tolist()
+        usable = set(table.loc[(table["calls"] == 1) & table["shape"].notna(), "layer"])
+        chosen: set[str] = set()
+        for pattern in patterns:
+            if pattern in names and pattern not in usable:
+                raise LayerError(twice(pattern, names))
+            found = {n for n in usable if fnmatch.fnmatchcase(n, pattern)}
+            if not found:
+                raise LayerError(self._unknown(pattern, names))
+            chosen |= found
+        if not chosen:
+            raise LayerError("name at least one layer")
+        return [n for n in names if n in chosen]
+
+    def _unknown(self, pattern: str, names: list[str]) -> str:
+        if pattern in dict(self.module.named_modules()):
+            return f"layer {pattern} of {self.name} is not reached by a forward pass"
+        return f"{self.name} has no layer {pattern!r}; {near_matches(pattern, names)}"
+
+    def activations(
+        self, images: Image.Image | Sequence[Image.Image], layers: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Outputs of some layers for a few pictures.
+
+        Args:
+            images: one or several.
+            layers: names or globs.
+
+        Returns:
+            Layer to (n, K, H, W).
+        """
+        several = [images] if isinstance(images, Image.Image) else images
+        kept: dict[str, NDArray[np.float32]] = {}
+
+        def keep(layer: str, grid: Tensor) -> None:
+            kept[layer] = grid.to("cpu", torch.float32, copy=True).contiguous().numpy()
+
+        wanted = self.resolve(layers)
+        with torch.inference_mode(), watch(self.module, wanted, keep) as run:
+            run(self.prepare(several))
+        return kept
+
+    def apply(
+        self, vectors: ConceptVectors, image: Image.Image, size: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Vectors on a new picture.
+
+        Args:
+            vectors: over one of this network's layers.
+            image: any picture.
+            size: (height, width) of the maps; the picture's own if not given.
+
+        Returns:
+            (C, h, w) logits at every pixel, and (C,) of the pooled activations.
+        """
+        values = self.activations(image, [vectors.space.layer])[vectors.space.layer][0]
+        inputs = values.astype(np.float64)
+        if vectors.thresholds is not None:
+            inputs = (values > vectors.thresholds[:, None, None]).astype(np.float64)
+        maps = np.tensordot(vectors.weights, inputs, axes=1) + vectors.bias[:, None, None]
+        pooled = vectors.weights @ inputs.mean(axis=(1, 2)) + vectors.bias
+        return upsample(maps, size or (image.height, image.width)), pooled
+
+    @cached_property
+    def _layers(self) -> pd.DataFrame:
+        size = self.preprocessing.geometry.size
+        image = torch.zeros(1, 3, size, size, device=self.device)
+        found: dict[str, dict[str, Any]] = {}
+        handles = []
+        tracker = FieldTracker(image)
+
+        def hook_of(name: str) -> Any:
+            def hook(module: nn.Module, _: Any, output: Any) -> None:
+                if name in found:
+                    found[name]["calls"] += 1
+                else:
+                    found[name] = _row(name, module, output, self.module, tracker)
+
+            return hook
+
+        for name, module in self.module.named_modules():
+            if name:
+                handles.append(module.register_forward_hook(hook_of(name)))
+        try:
+            with torch.no_grad(), tracker:
+                self.module(image)
+        except ConceptlabError:
+            raise
+        except Exception as error:  # a network may raise anything; say which and where
+            raise ModelError(
+                f"{self.spec} cannot run on a {size} x {size} picture "
+                f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
+                "give another --size"
+            ) from error
+        finally:
+            for handle in handles:
+                handle.remove()
+        return pd.DataFrame(list(found.values()), columns=LAYER_COLUMNS)
+
+
+LAYER_COLUMNS = [
+    "layer", "kind", "shape", "stride", "receptive_field", "parameters", "bytes_per_image", "calls",
+]  # fmt: skip
+
+
+def _row(
+    name: str, module: nn.Module, output: Any, network: nn.Module, tracker: FieldTracker
+) -> dict[str, Any]:
+    shape, field = None, (float("nan"), float("nan"))
+    if is_floating(output):
+        try:
+            shape = tuple(grid_of(output, network, name).shape[1:])
+            field = tracker.of(first_tensor(output, name))
+        except LayerError:
+            shape = None
+    return {
+        "layer": name,
+        "kind": type(module).__name__,
+        "shape": shape,
+        "stride": field[1],
+        "receptive_field": field[0],
+        "parameters": parameters_of(module),
+        "bytes_per_image": int(np.prod(shape)) * FLOAT16 if shape else 0,
+        "calls": 1,
+    }

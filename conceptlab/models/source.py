@@ -1,0 +1,40 @@
+"""What a source of models gives: the architecture, and how its pictures are prepared."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from conceptlab.registry import Registry
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network as its source makes it.
+
+    Args:
+        module: with the weights that the specification names, or random ones.
+        name: short.
+        size: pixels on a side of the input.
+        resize: the shorter side before a centre crop, for `fit='crop'`.
+        mean: per channel, of pictures in 0..1.
+        std: per channel.
+        class_names: of the outputs, if known.
+        code: what else the network's function depends on.
+    """
+
+    module: nn.Module
+    name: str
+    size: int = 224
+    resize: int | None = None
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    class_names: Sequence[str] | None = None
+    code: bytes = b""
+
+
+#: By prefix: (the rest of the specification, whether to leave weights random) -> network.
+SOURCES: Registry[Callable[[str, bool], Built]] = Registry("model source")

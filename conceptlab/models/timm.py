@@ -1,0 +1,38 @@
+"""`timm:NAME[@pretrained]`."""
+
+import math
+
+from conceptlab.errors import ModelError
+from conceptlab.models.source import SOURCES, Built
+from conceptlab.registry import near_matches
+
+
+@SOURCES.register("timm")
+def build(rest: str, untrained: bool) -> Built:
+    """A network of timm, with the preprocessing of its own configuration."""
+    try:
+        import timm
+    except ImportError as error:
+        raise ModelError("timm is not installed; pip install 'conceptlab[timm]'") from error
+    name, _, tag = rest.partition("@")
+    if tag not in ("", "pretrained"):
+        raise ModelError(f"after timm:{name} comes @pretrained or nothing; got @{tag}")
+    if name.partition(".")[0] not in timm.list_models():
+        raise ModelError(f"timm has no model {name!r}; {near_matches(name, timm.list_models())}")
+    try:
+        module = timm.create_model(name, pretrained=bool(tag) and not untrained)
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"the weights of {name} cannot be downloaded ({str(error).splitlines()[0]}); "
+            "give a file with --weights"
+        ) from error
+    config = timm.data.resolve_model_data_config(module)
+    size = config["input_size"][-1]
+    return Built(
+        module,
+        name,
+        size=size,
+        resize=math.floor(size / config.get("crop_pct", 1.0)),
+        mean=config["mean"],
+        std=config["std"],
+    )

@@ -1,0 +1,96 @@
+"""Reading weights without running anything that a file might hold."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from conceptlab.errors import ModelError
+
+WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Tensors by name, from `.safetensors` or from a state dict that torch saved.
+
+    Torch's files are read with `weights_only=True`: code in them is refused, not run.
+
+    Raises:
+        ModelError: no such file, a damaged one, or one that holds anything but tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"there is no weights file {path}")
+    state = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    for wrapper in WRAPPERS:
+        if isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ModelError(f"{path} holds no state dict of tensors")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def load_weights(module: nn.Module, path: str | Path) -> None:
+    """Fill a module with the weights of a file; names and shapes have to fit exactly.
+
+    Counters that only training uses (`num_batches_tracked`) may be missing, and values are brought
+    to the module's own types.
+
+    Raises:
+        ModelError: as `read_state`, or weights that do not fit; the sentence names the first keys.
+    """
+    state = read_state(path)
+    own = module.state_dict()
+    counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
+    state = {**counters, **state}
+    problems = [
+        ("lacks", sorted(own.keys() - state.keys())),
+        ("has more than the network: ", sorted(state.keys() - own.keys())),
+        (
+            "has other shapes for",
+            [
+                f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+                for k in own
+                if k in state and state[k].shape != own[k].shape
+            ],
+        ),
+    ]
+    for what, keys in problems:
+        if keys:
+            more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
+            raise ModelError(
+                f"the weights in {path} do not fit {type(module).__name__}: the file {what} "
+                f"{', '.join(keys[:2])}{more}"
+            )
+    module.load_state_dict(state)
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is no safetensors file, or a damaged one ({error})") from error
+
+
+def _torch(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} holds more than tensors, possibly code, and was not loaded: save it as a "
+            "state dict or as .safetensors"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path} is no state dict that torch saved, or a damaged one "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise ModelError(f"{path} holds a {type(state).__name__}, and no state dict")
+    return dict(state)
