@@ -16,8 +16,8 @@ from conceptlab.numerics.parallel import ordered_map
 if TYPE_CHECKING:
     import torch
 
-    from conceptlab.data import ProbeDataset
-    from conceptlab.models import ProbedModel
+    from conceptlab.data.base import ProbeDataset
+    from conceptlab.models.probed import ProbedModel
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from conceptlab.numerics.parallel import workers
 if TYPE_CHECKING:
     import torch
 
-    from conceptlab.data import ProbeDataset
-    from conceptlab.models import ProbedModel
+    from conceptlab.data.base import ProbeDataset
+    from conceptlab.models.probed import ProbedModel
 
 log = logging.getLogger(__name__)
 
@@ -314,9 +314,8 @@ def _on(model: "ProbedModel", device: str | None) -> Iterator[None]:
     """Run on another device than the model's, and put it back."""
     home = model.device
     if device is not None:
-        model.module.to(device)
+        model.to(device)
     try:
         yield
     finally:
-        if device is not None:
-            model.module.to(home)
+        model.to(home)

@@ -19,8 +19,8 @@ from conceptlab.errors import CacheError, InputError
 from conceptlab.keys import canonical, differences
 
 if TYPE_CHECKING:
-    from conceptlab.data import ProbeDataset
-    from conceptlab.models import ProbedModel
+    from conceptlab.data.base import ProbeDataset
+    from conceptlab.models.probed import ProbedModel
 
 log = logging.getLogger(__name__)
 

@@ -66,7 +66,7 @@ def test_derived_results_are_kept_side_by_side(path):
 def test_any_hdf5_tool_sees_derived_results_in_the_main_file(path):
     before = path.read_bytes()
     with h5py.File(path) as file:
-        assert "thresholds" not in file
+        assert "thresholds/0.005" not in file
     derived_write(path, "thresholds", "0.005", LEVELS)
     derived_write(path, "active", "0.005", PAIRS)
     with h5py.File(path) as file:
