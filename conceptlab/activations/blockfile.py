@@ -88,7 +88,8 @@ class BlockFile:
             raise
         except OSError as error:
             raise CacheError(
-                f"cannot {'write' if write else 'read'} {path} ({error.strerror})"
+                f"cannot {'write' if write else 'read'} {path} ({error.strerror}); "
+                "check the folder, or choose another with --cache"
             ) from error
         self._handle = handle
         self._finish = weakref.finalize(self, os.close, handle)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from conceptlab.activations.blockfile import BlockFile
 from conceptlab.activations.seal import DamagedError
-from conceptlab.activations.target import Target, free_bytes, gigabytes, targets
+from conceptlab.activations.target import Target, free_bytes, readable, targets
 from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
@@ -55,8 +57,8 @@ class Estimate:
     def __str__(self) -> str:
         """One sentence."""
         return (
-            f"{gigabytes(self.bytes)} in all, {gigabytes(self.missing)} still to compute in about "
-            f"{self.seconds:.0f} s; {gigabytes(self.needed)} of {gigabytes(self.free)} free needed"
+            f"{readable(self.bytes)} in all, {readable(self.missing)} still to compute in about "
+            f"{self.seconds:.0f} s; {readable(self.needed)} of {readable(self.free)} free needed"
         )
 
     def _repr_html_(self) -> str:
@@ -96,29 +98,23 @@ def estimate(
     names = [layer for layer, missing in left.items() if missing.any()]
     return Estimate(
         table=pd.DataFrame(rows),
-        needed=sum(target.size() for target in wanted if not _usable(target)),
+        needed=sum(target.size() for target in wanted if _usable(target) is None),
         free=free_bytes(wanted[0].path.parent),
         seconds=images * _seconds(model, data, names, batch_size) if images else 0.0,
     )
 
 
-def _usable(target: Target) -> bool:
+def _usable(target: Target) -> BlockFile | None:
     try:
-        file = target.open()
+        return target.open()
     except DamagedError:
-        return False
-    if file is None:
-        return False
-    file.close()
-    return True
+        return None
 
 
-def _missing(target: Target) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _missing(target: Target) -> NDArray[np.bool_]:
     """(N,) images that the file does not hold; damage inside blocks is not looked for."""
     images = target.shape[0]
-    if not _usable(target):
-        return np.ones(images, dtype=bool)
-    file = target.open()
+    file = _usable(target)
     if file is None:
         return np.ones(images, dtype=bool)
     with file:

@@ -122,10 +122,11 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _row(file: BlockFile) -> dict[str, Any]:
     first = file.arrays[file.filled[0]]
-    texts = {name: str(file.attrs.get(name, "")) for name in TABLE[:4]}
     return {
-        **texts,
+        "kind": str(file.attrs.get("kind", "")),
+        "model": str(file.attrs.get("model", "")),
         "data": str(file.attrs.get("data", file.path.parent.name)),
+        "layer": str(file.spec.get("layer", "")),
         "images": file.images,
         "shape": first.shape[1:],
         "dtype": str(first.dtype),

@@ -38,7 +38,7 @@ def safe_name(name: str) -> str:
     reserved = plain.endswith((".float32", ".derived"))
     if plain == name and name and not name.startswith(".") and not reserved:
         return name
-    return f"{plain.lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{plain.lstrip('.')[:90]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def folder_name(name: str, fingerprint: str) -> str:

@@ -195,7 +195,7 @@ def require_space(wanted: Sequence[Target], folder: Path) -> None:
     needed, free = sum(target.size() for target in wanted), free_bytes(folder)
     if needed > free:
         raise CacheError(
-            f"the cache needs {gigabytes(needed)} more and {folder} has {gigabytes(free)} free: "
+            f"the cache needs {readable(needed)} more and {folder} has {readable(free)} free: "
             "free some space, ask for fewer layers, or choose another folder with --cache"
         )
 
@@ -208,13 +208,14 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def gigabytes(size: float) -> str:
-    """A size for people.
+def readable(size: float) -> str:
+    """Bytes for people.
 
-    >>> gigabytes(121_000_000), gigabytes(12_700_000_000)
-    ('0.121 GB', '12.7 GB')
+    >>> readable(121_000_000), readable(12_700_000_000), readable(0)
+    ('121 MB', '12.7 GB', '0 B')
     """
-    return f"{size / 1e9:.3g} GB"
+    power = min(4, max(0, len(str(int(size))) - 1) // 3)
+    return f"{size / 1000**power:.3g} {('B', 'KB', 'MB', 'GB', 'TB')[power]}"
 
 
 def _spec(model: "ProbedModel", data: "ProbeDataset", layer: str, dtype: str) -> dict[str, Any]:
