@@ -43,6 +43,9 @@ class ActiveSet:
     def of(self, images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
         """Offsets (n + 1,) and pairs of some images, in their order."""
         counts = self.offsets[images + 1] - self.offsets[images]
+        if len(images) and (np.diff(images) == 1).all():
+            index = self.index[self.offsets[images[0]] : self.offsets[images[-1] + 1]]
+            return self.offsets[images[0] : images[-1] + 2] - self.offsets[images[0]], index
         parts = [self.index[self.offsets[i] : self.offsets[i + 1]] for i in images]
         index = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint32)
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), index

@@ -111,29 +111,24 @@ class LabelStore:
             images: (n,) rows.
             image_level: also concepts that hold for a whole image, as planes full of them.
         """
-        planes, counts, tables = [], [], []
-        pattern = np.empty((len(images), *self.size), dtype=np.uint8)
-        for i, image in enumerate(images):
-            own = self._file.read("planes", image, image + 1)[0, : self._counts[image]] - 1
-            table = self._tables[image]
-            if image_level:
-                own = np.concatenate([own, self._full_planes(image)])
-                table = self._with_image_level(table, image)
-            planes.append(own.astype(np.int16, copy=False))
-            counts.append(len(own))
-            tables.append(table)
-            pattern[i] = self._file.read("pattern", image, image + 1)[0]
-        codes, place = np.unique(np.array(tables), return_inverse=True)
+        counts, tables = self._counts[images], self._tables[images]
+        planes, pattern = self._rows("planes", images), self._rows("pattern", images)
+        if (counts < planes.shape[1]).any():
+            planes = planes[np.arange(planes.shape[1]) < counts[:, None]]
+        planes = planes.reshape(-1, *self.size) - np.int16(1)
+        if image_level:
+            planes, counts = self._with_whole_planes(planes, counts, images)
+            tables = np.array([self._with_image_level(*row) for row in zip(tables, images, strict=True)])
+        codes, place = np.unique(tables, return_inverse=True)
         place = place.reshape(len(images), PATTERNS).astype(np.uint8)
-        for i in range(len(images)):
-            if (place[i] != place[i, 0]).any() or place[i, 0] != 0:
-                pattern[i] = place[i][pattern[i]]
-            else:
-                pattern[i] = 0
+        used = tables != tables[:, :1]  # the rest repeats the first code
+        used[:, 0] = True
+        for i in np.flatnonzero((used & (place != np.arange(PATTERNS))).any(axis=1)):
+            pattern[i] = place[i][pattern[i]]
         shifts = np.arange(len(self.categories), dtype=np.uint64)
         return LabelBlock(
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            np.concatenate(planes) if planes else np.empty((0, *self.size), dtype=np.int16),
+            planes,
             pattern,
             (codes[:, None] >> shifts) & np.uint64(1) == 0,
         )
@@ -144,9 +139,22 @@ class LabelStore:
         found: NDArray[np.bool_] = (block.planes == concept).any(axis=0)
         return found
 
-    def _full_planes(self, image: int) -> NDArray[np.int16]:
-        holds = np.flatnonzero(self._whole[image]).astype(np.int16)
-        return np.broadcast_to(holds[:, None, None], (len(holds), *self.size))
+    def _rows(self, name: str, images: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of an array; neighbours in one read."""
+        if len(images) and (np.diff(images) == 1).all():
+            return self._file.read(name, int(images[0]), int(images[-1]) + 1)
+        parts = [self._file.read(name, int(i), int(i) + 1) for i in images]
+        return np.concatenate(parts) if parts else self._file.read(name, 0, 0)
+
+    def _with_whole_planes(
+        self, planes: NDArray[np.int16], counts: NDArray[np.int64], images: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+        """Planes with, after each image's own, one full of each concept that holds for it."""
+        parts, more = [], self._whole[images].sum(axis=1)
+        for own, image in zip(np.split(planes, np.cumsum(counts)[:-1]), images, strict=True):
+            holds = np.flatnonzero(self._whole[image]).astype(np.int16)
+            parts += [own, np.broadcast_to(holds[:, None, None], (len(holds), *self.size))]
+        return np.concatenate(parts), counts + more
 
     def _with_image_level(self, table: NDArray[np.uint64], image: int) -> NDArray[np.uint64]:
         per_image = np.uint64(0)

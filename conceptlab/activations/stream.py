@@ -13,7 +13,7 @@ from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.resample import taps
 
 R = TypeVar("R")
-CHUNK = 32
+CHUNK = 16
 
 Axis = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
@@ -69,6 +69,11 @@ class Stream:
     align_corners: bool = False
     image_level: bool = False
 
+    @property
+    def label_rows(self) -> NDArray[np.int64]:
+        """(n,) rows of the labels, in the order of the images."""
+        return self.images if self.label_images is None else self.label_images
+
     def axes(self) -> tuple[Axis, Axis]:
         """(low, high, t) of the columns and of the rows, as the pixel-wise kernels take them."""
         height, width = self.active.shape[2:]
@@ -88,7 +93,7 @@ class Stream:
 
     def _chunk(self, start: int) -> Chunk:
         images = self.images[start : start + CHUNK]
-        rows = images if self.label_images is None else self.label_images[start : start + CHUNK]
+        rows = self.label_rows[start : start + CHUNK]
         offsets, index = self.active.of(images)
         labels = self.labels.read(rows, image_level=self.image_level)
         return Chunk(images, rows, offsets, index, labels)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.numerics.metrics import mean_interval
 from conceptlab.numerics.solvers import minimise
-from conceptlab.probes.base import PROBES, TOO_FEW, described, held_out, require_fitted
+from conceptlab.probes.base import PROBES, TOO_FEW, described, folds, require_fitted
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectors import ConceptVectors
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+PENALTIES = (10.0, 1.0, 1e-1, 1e-2)
 ROWS = 4096
 
 
@@ -89,41 +89,63 @@ def balanced_weights(labels: Flags, counts: Flags) -> Floats:
 
 
 def fit_logistic(
-    x: Floats, labels: Flags, weights: Floats, penalty: Floats, scale: Floats, start: Floats
+    x: Floats, labels: Flags, weights: Floats, penalty: Floats, scale: Floats, tolerance: float
 ) -> Floats:
-    """Solve C weighted logistic regressions over the same inputs.
+    """Solve C weighted logistic regressions.
 
     Args:
-        x: (n, R).
+        x: (n, R) inputs that all share, or (C, n, R).
         labels: (C, n).
         weights: (C, n) of the images.
         penalty: (C,) on squared weights, not on the bias.
         scale: (R,) curvature of the loss along each coordinate, for conditioning.
-        start: (C, R + 1) weights and bias.
+        tolerance: see `conceptlab.numerics.solvers.minimise`.
 
     Returns:
-        (C, R + 1).
+        (C, R + 1) weights and bias.
     """
     stretch = 1.0 / np.sqrt(0.25 * scale[None, :] + penalty[:, None])
     target = weights * labels
 
     def objective(u: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        own = x if x.ndim == 2 else x[rows]
         w = u[:, :-1] * stretch[rows]
-        z = w @ x.T + u[:, -1:]
+        z = _rows_times(w, own, transposed=True) + u[:, -1:]
         e = np.exp(-np.abs(z))
         share = np.where(z >= 0, 1.0, e) / (1.0 + e)
         loss = weights[rows] * (np.maximum(z, 0.0) + np.log1p(e)) - target[rows] * z
         g = weights[rows] * share - target[rows]
-        d_w = g @ x + penalty[rows, None] * w
+        d_w = _rows_times(g, own, transposed=False) + penalty[rows, None] * w
         squares = np.einsum("br,br->b", w, w)
         total = loss.sum(axis=1) + penalty[rows] / 2 * squares
         return total, np.column_stack([d_w * stretch[rows], g.sum(axis=1)])
 
-    begin = start.copy()
-    begin[:, :-1] /= stretch
-    found = minimise(objective, begin, tolerance=1e-7, max_evaluations=300).x
+    start = np.zeros((len(labels), x.shape[-1] + 1))
+    found = minimise(objective, start, tolerance=tolerance, max_evaluations=300).x
     found[:, :-1] *= stretch
     return found
+
+
+def _rows_times(rows: Floats, x: Floats, transposed: bool) -> Floats:
+    """Row c of (C, R) or (C, n) times x or x[c], or its transpose."""
+    if x.ndim == 2:
+        product: Floats = rows @ (x.T if transposed else x)
+        return product
+    batched: Floats = np.matmul(x, rows[:, :, None])[:, :, 0] if transposed else np.matmul(
+        rows[:, None, :], x
+    )[:, 0]
+    return batched
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The training images: pooled units x (n, K), and (C, n) what they show and what is known."""
+
+    concepts: pd.DataFrame
+    x: NDArray[np.float32]
+    shown: Flags
+    known: Flags
+    enough: Flags
 
 
 @PROBES.register("classify")
@@ -131,7 +153,7 @@ class ClassificationProbe:
     """Tell images that show a concept from those that do not, by their pooled units (eq. 5).
 
     The balanced log-loss is solved to its optimum on standardised inputs; the L2 penalty is chosen
-    for each concept on a held-out fifth of the training images. Weights are given over the raw
+    for each concept by cross-validation over runs of neighbouring training images. Weights are given over the raw
     activations, as in eq. 5.
 
     Args:
@@ -139,7 +161,7 @@ class ClassificationProbe:
             fitted, and say so.
         label_size: side of the label maps, which decides no score here but which store is read.
         shuffle: control: the labels of the training images are permuted among them.
-        seed: of the held-out part, the balanced evaluation set and the permutation.
+        seed: of the balanced evaluation set and of the permutation.
 
     Attributes:
         vectors: the fitted `ConceptVectors`, kind 'classification'; `concepts` has columns name,
@@ -169,39 +191,103 @@ class ClassificationProbe:
         """The fitted vectors."""
         return require_fitted(self, "vectors_")
 
-    def fit(
-        self,
-        activations: "Activations",
-        data: "ProbeDataset",
-        units: NDArray[np.bool_] | None = None,
-    ) -> Self:
+    def fit(self, activations: "Activations", data: "ProbeDataset") -> Self:
         """Learn all concepts from the training images.
 
         Args:
             activations: a layer's cached outputs.
             data: the probe data set that they were made from.
-            units: (C, K) which units each concept may use; all if not given (section 3.2.2).
         """
+        train = self._training(activations, data)
+        weights, bias = np.zeros((len(train.shown), train.x.shape[1])), np.zeros(len(train.shown))
+        penalty = np.full(len(bias), np.nan)
+        rows = np.flatnonzero(train.enough)
+        if len(rows):
+            weights[rows], bias[rows], penalty[rows] = _cross_validated(
+                train.x, train.shown[rows], train.known[rows]
+            )
+        return self._finish(activations, train, weights, bias, penalty)
+
+    def refit(
+        self, activations: "Activations", data: "ProbeDataset", units: NDArray[np.bool_]
+    ) -> "ClassificationProbe":
+        """A new probe over some units only, learned anew with this one's penalties (3.2.2).
+
+        Args:
+            activations: that this probe was fitted on.
+            data: likewise.
+            units: (C, K) which units each concept may use, the same number for all.
+        """
+        penalty = self.vectors.concepts["penalty"].to_numpy(dtype=np.float64)
+        probe = ClassificationProbe(**self.get_params())
+        train = probe._training(activations, data)
+        weights, bias = np.zeros(units.shape), np.zeros(len(units))
+        rows = np.flatnonzero(train.enough)
+        if len(rows):
+            own = np.nonzero(units[rows])[1].reshape(len(rows), -1)
+            x = train.x[:, own].transpose(1, 0, 2).astype(np.float64)
+            mean, spread = x.mean(axis=1, keepdims=True), x.std(axis=1, keepdims=True)
+            spread = np.where(spread > 1e-6, spread, 1.0)
+            images = balanced_weights(train.shown[rows], train.known[rows])
+            found = fit_logistic(
+                (x - mean) / spread, train.shown[rows], images, penalty[rows],
+                np.ones(x.shape[2]), 1e-6,
+            )  # fmt: skip
+            plain = found[:, :-1] / spread[:, 0]
+            weights[rows[:, None], own] = plain
+            bias[rows] = found[:, -1] - np.einsum("cf,cf->c", plain, mean[:, 0])
+        return probe._finish(activations, train, weights, bias, penalty)
+
+    def best_units(self, activations: "Activations", data: "ProbeDataset") -> ConceptVectors:
+        """The best single unit of each concept: of all units and borders, what train tells best.
+
+        A unit and a border between two of its training values classify; the pair of highest
+        balanced accuracy on the training images is taken, as the best unit of a segmentation is
+        (section 3.1.1), and given as a one-hot row with the border as its bias.
+        """
+        train = self._training(activations, data)
+        order = np.argsort(train.x, axis=0, kind="stable")
+        values = np.take_along_axis(train.x, order, axis=0).astype(np.float64)
+        weights, bias = np.zeros((len(train.shown), train.x.shape[1])), np.zeros(len(train.shown))
+        images = balanced_weights(train.shown, train.known)
+        for c in np.flatnonzero(train.enough):
+            signed = np.where(train.shown[c], -images[c], images[c])
+            unit, border, sign = _best_border(values, signed[order])
+            weights[c, unit], bias[c] = sign, -sign * border
+        penalty = np.full(len(bias), np.nan)
+        return ClassificationProbe(**self.get_params())._finish(
+            activations, train, weights, bias, penalty
+        ).vectors
+
+    def _training(self, activations: "Activations", data: "ProbeDataset") -> "_Training":
         store = label_store(activations, data, self.label_size)
         rows = split_rows(activations, "train")
-        x = activations.pooled[rows]
         shown, known = store.present[rows].T, store.judged()[rows].T
         if self.shuffle:
             mixed = np.random.default_rng(self.seed).permutation(len(rows))
             shown, known = shown[:, mixed], known[:, mixed]
-        yes, no = (shown & known).sum(axis=1), (~shown & known).sum(axis=1)
-        enough = np.minimum(yes, no) >= self.min_examples
-        weights, bias, penalty = _fit(x, shown, known, enough, units, self.seed)
-        correct = ((x @ weights.T + bias).T > 0) == shown
-        score = (balanced_weights(shown, known) * correct).sum(axis=1)
+        smaller = np.minimum((shown & known).sum(axis=1), (~shown & known).sum(axis=1))
+        enough = smaller >= self.min_examples
+        return _Training(store.concepts, activations.pooled[rows], shown, known, enough)
+
+    def _finish(
+        self,
+        activations: "Activations",
+        train: "_Training",
+        weights: Floats,
+        bias: Floats,
+        penalty: Floats,
+    ) -> Self:
+        correct = ((train.x @ weights.T + bias).T > 0) == train.shown
+        score = (balanced_weights(train.shown, train.known) * correct).sum(axis=1)
         self.vectors_ = ConceptVectors(
             weights=weights,
             bias=bias,
-            concepts=store.concepts[["name", "category"]].assign(
-                n_train=yes,
-                train_score=np.where(enough, score, np.nan),
+            concepts=train.concepts[["name", "category"]].assign(
+                n_train=(train.shown & train.known).sum(axis=1),
+                train_score=np.where(train.enough, score, np.nan),
                 penalty=penalty,
-                note=np.where(enough, "", TOO_FEW),
+                note=np.where(train.enough, "", TOO_FEW),
             ),
             kind="classification",
             space=activations.space("raw"),
@@ -285,55 +371,41 @@ def balanced_rows(
     return np.sort(np.concatenate(pick))
 
 
-def _fit(
-    x: NDArray[np.float32],
-    shown: Flags,
-    known: Flags,
-    enough: Flags,
-    units: Flags | None,
-    seed: int,
+def _cross_validated(
+    x: NDArray[np.float32], shown: Flags, known: Flags
 ) -> tuple[Floats, Floats, Floats]:
-    """Weights (C, K), bias (C,) and penalty (C,), zero for concepts that are not fitted."""
-    weights, bias = np.zeros((len(shown), x.shape[1])), np.zeros(len(shown))
-    penalty = np.full(len(shown), np.nan)
-    fitted = np.flatnonzero(enough)
-    if units is None:
-        if len(fitted):
-            weights[fitted], bias[fitted], penalty[fitted] = _chosen(
-                x, shown[fitted], known[fitted], seed
-            )
-        return weights, bias, penalty
-    for c in fitted:
-        own = np.flatnonzero(units[c])
-        one = slice(c, c + 1)
-        w, b, p = _chosen(x[:, own], shown[one], known[one], seed)
-        weights[c, own], bias[c], penalty[c] = w[0], b[0], p[0]
-    return weights, bias, penalty
-
-
-def _chosen(
-    x: NDArray[np.float32], shown: Flags, known: Flags, seed: int
-) -> tuple[Floats, Floats, Floats]:
-    """The solution with the penalty that does best on held-out images, refitted on all."""
-    judge = held_out(np.arange(len(x)), seed)
-    learn = np.setdiff1d(np.arange(len(x)), judge)
+    """Weights, bias and penalty: the penalty that does best in cross-validation, on all images."""
     white = Whitening.of(x)
     z = white.rotate(x)
-    train = balanced_weights(shown[:, learn], known[:, learn])
-    test = balanced_weights(shown[:, judge], known[:, judge])
-    start = np.zeros((len(shown), z.shape[1] + 1))
-    best = np.full(len(shown), np.inf)
-    chosen = np.full(len(shown), PENALTIES[0])
-    keep = start.copy()
-    for value in PENALTIES:
-        penalty = np.full(len(shown), value)
-        start = fit_logistic(z[learn], shown[:, learn], train, penalty, white.values, start)
-        logits = start[:, :-1] @ z[judge].T + start[:, -1:]
-        signed = np.where(shown[:, judge], -logits, logits)
-        loss = (test * np.logaddexp(0.0, signed)).sum(axis=1)
-        better = loss < best
-        best, chosen = np.where(better, loss, best), np.where(better, value, chosen)
-        keep = np.where(better[:, None], start, keep)
-    every = balanced_weights(shown, known)
-    found = fit_logistic(z, shown, every, chosen, white.values, keep)
+    fold = folds(len(x))
+    loss = np.zeros((len(PENALTIES), len(shown)))
+    for held in np.unique(fold):
+        learn, judge = fold != held, fold == held
+        train = balanced_weights(shown[:, learn], known[:, learn])
+        test = balanced_weights(shown[:, judge], known[:, judge])
+        for place, value in enumerate(PENALTIES):
+            penalty = np.full(len(shown), value)
+            found = fit_logistic(z[learn], shown[:, learn], train, penalty, white.values, 1e-3)
+            logits = found[:, :-1] @ z[judge].T + found[:, -1:]
+            signed = np.where(shown[:, judge], -logits, logits)
+            loss[place] += (test * np.logaddexp(0.0, signed)).sum(axis=1)
+    chosen = np.array(PENALTIES)[loss.argmin(axis=0)]
+    found = fit_logistic(z, shown, balanced_weights(shown, known), chosen, white.values, 1e-7)
     return *white.back(found[:, :-1], found[:, -1]), chosen
+
+
+def _best_border(values: Floats, signed: Floats) -> tuple[int, float, float]:
+    """The unit, border and direction with the highest balanced accuracy.
+
+    Args:
+        values: (n, K) ascending along the images.
+        signed: (n, K) weight of the image at each place, negative where it shows the concept.
+
+    Returns:
+        The unit, the border, and 1 if the concept lies above it, else -1.
+    """
+    below = np.cumsum(signed, axis=0)[:-1]  # negatives less positives up to here
+    below[values[1:] <= values[:-1]] = 0.0  # no border between equal values
+    place, unit = np.unravel_index(np.abs(below).argmax(), below.shape)
+    border = (values[place, unit] + values[place + 1, unit]) / 2
+    return int(unit), float(border), float(np.sign(below[place, unit]) or 1.0)

@@ -14,13 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.active import ActiveSet, active_set
-from conceptlab.activations.labels import LabelStore, label_store
-from conceptlab.activations.stream import Chunk, Stream
+from conceptlab.activations.labels import label_store
+from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
 from conceptlab.numerics.metrics import iou
-from conceptlab.numerics.resample import Taps, taps
-from conceptlab.numerics.tally import tally_binary, tally_values
 from conceptlab.probes.summary import detector_counts, unit_labels
+from conceptlab.probes.tally import Counts, tally, unit_iou
 from conceptlab.vectors import ConceptVectors, qualified_names
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 ORDERS = ("threshold-first", "upsample-first")
 SCOPES = ("present", "labelled")
-
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -164,11 +161,13 @@ def dissect(
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
     splits = tuple(s for s in SPLITS if (activations.splits == s).any())
-    tally = _tally(activations, active, labels, order, align_corners, scope, image_level)
+    counting = labels.speaks(image_level) if scope == "labelled" else labels.shows(image_level)
+    values = activations.read if order == "upsample-first" else None
     both, area, labelled, images = {}, {}, {}, {}
     for split in splits:
         rows = np.flatnonzero(activations.splits == split)
-        both[split], area[split] = tally(rows, rows)
+        stream = Stream(active, labels, rows, None, align_corners, image_level)
+        both[split], area[split] = tally(stream, counting, values)
         shows = labels.shows(image_level)[rows]
         labelled[split] = labels.areas(image_level)[rows].sum(axis=0)
         images[split] = shows.sum(axis=0)
@@ -235,16 +234,14 @@ def chance_of_best(
     """
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
-    tally = _tally(activations, active, labels, ORDERS[0], False, SCOPES[0], False)
     generator = np.random.default_rng(seed)
-    areas, reached = labels.areas(False), []
+    reached = []
     for _ in range(permutations):
         score = {}
         for part in ("train", split):
             rows = np.flatnonzero(activations.splits == part)
-            mixed = generator.permutation(rows)
-            both, area = tally(rows, mixed)
-            score[part] = iou(both, area, areas[mixed].sum(axis=0))
+            stream = Stream(active, labels, rows, generator.permutation(rows))
+            score[part] = unit_iou(stream, labels.shows())
         best = np.nan_to_num(score["train"], nan=-1.0).argmax(axis=0)
         reached.append(score[split][best, np.arange(len(best))])
     values = np.array(reached)
@@ -261,48 +258,3 @@ def chance_of_best(
 def _check(value: str, allowed: tuple[str, ...], name: str) -> None:
     if value not in allowed:
         raise InputError(f"{name} is one of {', '.join(allowed)}; got {value!r}")
-
-
-def _tally(
-    activations: "Activations",
-    active: ActiveSet,
-    labels: LabelStore,
-    order: str,
-    align_corners: bool,
-    scope: str,
-    image_level: bool,
-) -> Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[Counts, Counts]]:
-    """A function of rows of activations and of labels to the summed counts (K, C), (K, C)."""
-    shows = labels.speaks(image_level) if scope == "labelled" else labels.shows(image_level)
-    height, width = active.shape[2:]
-    xs = _axis(taps(width, labels.size[1], align_corners))
-    ys = _axis(taps(height, labels.size[0], align_corners))
-
-    def count(chunk: Chunk) -> tuple[Counts, Counts]:
-        block = chunk.labels
-        common = (
-            block.plane_offsets, block.planes, block.pattern, block.labelled, labels.groups,
-            shows[chunk.label_images],
-        )  # fmt: skip
-        if order == "threshold-first":
-            return tally_binary(chunk.offsets, chunk.index, *common, active.shape[1], xs, ys)
-        first, last = int(chunk.images[0]), int(chunk.images[-1]) + 1
-        values = activations.read(first, last)[chunk.images - first].astype(np.float32)
-        return tally_values(values, active.thresholds, *common, xs, ys)
-
-    def total(
-        rows: NDArray[np.int64], label_rows: NDArray[np.int64]
-    ) -> tuple[Counts, Counts]:
-        stream = Stream(active, labels, rows, label_rows, align_corners, image_level)
-        shape = (active.shape[1], len(labels.concepts))
-        both, area = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for part_both, part_area in stream.map(count):
-            both += part_both
-            area += part_area
-        return both, area
-
-    return total
-
-
-def _axis(axis: Taps) -> tuple[NDArray[Any], ...]:
-    return axis.low, axis.high, axis.t, axis.start

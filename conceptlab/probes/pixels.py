@@ -89,6 +89,39 @@ class PixelProblem:
             total += part
         return total
 
+    def counts(
+        self, weights: Floats, bias: Floats
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Pixels of every pair, in the order of the stream.
+
+        Returns:
+            (J,) rows of the activations, (J,) concepts, and (J, 3) pixels predicted and labelled,
+            predicted, labelled.
+        """
+        xs, ys = self.stream.axes()
+        groups = self.stream.labels.groups
+        single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
+
+        def one(chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+            offsets, concepts = chunk.pairs(self.trains)
+            counts = chunk_counts(
+                *_arrays(chunk), groups, offsets, concepts, single, single_bias, xs, ys
+            )
+            return np.repeat(chunk.images, np.diff(offsets)), concepts, counts
+
+        none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3), np.int64))
+        parts = zip(none, *self.stream.map(one), strict=True)
+        rows, concepts, counts = (np.concatenate(part) for part in parts)
+        return rows, concepts, counts
+
+    def table(self, weights: Floats, bias: Floats) -> NDArray[np.int64]:
+        """(n, C, 3) the same counts, a row for each image that has a pair."""
+        images, concepts, counts = self.counts(weights, bias)
+        place = np.unique(images, return_inverse=True)[1]
+        table = np.zeros((place.max(initial=-1) + 1, len(bias), 3), dtype=np.int64)
+        table[place, concepts] = counts
+        return table
+
 
 def best_offset(histogram: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """The shift of each concept's logits that makes IoU_set of the masks largest.
@@ -187,24 +220,11 @@ def pair_counts(
     _require_concepts(vectors, labels)
     images = split_rows(activations, split)
     stream = Stream(active_set(activations, tau), labels, images, align_corners=align_corners)
-    xs, ys = stream.axes()
     usable = np.isfinite(vectors.weights).all(axis=1) & vectors.weights.any(axis=1)
-    trains = labels.shows() & usable
-    weights, bias = np.nan_to_num(vectors.weights), np.nan_to_num(vectors.bias)
-    single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
-
-    def one(chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        offsets, concepts = chunk.pairs(trains)
-        counts = chunk_counts(
-            *_arrays(chunk), labels.groups, offsets, concepts, single, single_bias, xs, ys
-        )
-        return np.repeat(chunk.images, np.diff(offsets)), concepts, counts
-
-    parts = list(stream.map(one))
+    problem = PixelProblem(stream, labels.shows() & usable, np.zeros(len(vectors), np.float32))
+    found = problem.counts(np.nan_to_num(vectors.weights), np.nan_to_num(vectors.bias))
     names = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]]
-    none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3), np.int64))
-    rows, concepts, counts = (np.concatenate(p) for p in zip(none, *parts, strict=True))
-    return PairCounts(names, rows, concepts, counts)
+    return PairCounts(names, *found)
 
 
 def split_rows(activations: "Activations", split: str) -> NDArray[np.int64]:

@@ -52,7 +52,7 @@ def subset_scores(
     """Scores of probes restricted to the F units of largest weight, and of the whole probe.
 
     Args:
-        probe: settings; it is fitted here.
+        probe: fitted on all units.
         activations: a layer's cached outputs.
         data: the probe data set.
         sizes: the F to try, each below K.
@@ -68,28 +68,14 @@ def subset_scores(
     wrong = [f for f in sizes if not 0 < f < units]
     if wrong:
         raise InputError(f"{wrong[0]} is no number of units below the layer's {units}")
+    ranking = unit_ranking(probe.vectors, activations)
     parts = []
-    ranking = unit_ranking(probe.fit(activations, data).vectors, activations)
     for size in (*sizes, units):
-        restricted = type(probe)(**probe.get_params())
-        restricted.fit(activations, data, largest(ranking, size) if size < units else None)
-        table = restricted.score(activations, data, split)
+        small = size < units
+        fitted = probe.refit(activations, data, largest(ranking, size)) if small else probe
+        table = fitted.score(activations, data, split)
         score = table.columns[3]
         parts.append(
             table[["concept", "category"]].assign(units=size, score=table[score].to_numpy())
         )
     return pd.concat(parts, ignore_index=True)
-
-
-def single_units(
-    probe: AnyProbe, activations: "Activations", data: "ProbeDataset"
-) -> ConceptVectors:
-    """The case F = 1: each concept's unit of largest weight, with a weight and bias of its own.
-
-    Args:
-        probe: a fitted probe.
-        activations: that it was fitted on.
-        data: likewise.
-    """
-    chosen = largest(unit_ranking(probe.vectors, activations), 1)
-    return type(probe)(**probe.get_params()).fit(activations, data, chosen).vectors

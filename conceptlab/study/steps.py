@@ -12,7 +12,7 @@ from conceptlab.probes.classification import ClassificationProbe, accuracies
 from conceptlab.probes.dissect import chance_of_best, dissect
 from conceptlab.probes.pixels import PairCounts, pair_counts
 from conceptlab.probes.segmentation import SegmentationProbe
-from conceptlab.probes.subsets import single_units, subset_scores
+from conceptlab.probes.subsets import subset_scores
 from conceptlab.study.folder import Outputs
 from conceptlab.study.settings import Study
 from conceptlab.vectors import ConceptVectors
@@ -114,7 +114,7 @@ def classify_step(layer: Layer) -> Outputs:
     settings, data, acts = layer.study.classify, layer.data, layer.activations
     seed = layer.study.seed
     probe = _classifier(layer).fit(acts, data)
-    single = single_units(probe, acts, data)
+    single = probe.best_units(acts, data)
 
     def scored(vectors: ConceptVectors, draws: int) -> pd.DataFrame:
         return accuracies(vectors, acts, data, settings.split, seed, layer.label_size, draws)
@@ -144,7 +144,7 @@ def subsets_step(layer: Layer) -> Outputs:
         sizes = [f for f in settings.sizes if f < units]
         if sizes:
             table = subset_scores(
-                probe, layer.activations, layer.data, sizes, split=settings.split
+                probe.fit(layer.activations, layer.data), layer.activations, layer.data, sizes, split=settings.split
             )
             parts.append(table.assign(task=task))
     return Outputs({"subsets": pd.concat(parts) if parts else pd.DataFrame()}, {}, {})
@@ -161,7 +161,7 @@ def untrained_step(layer: Layer) -> Outputs:
     probe = _classifier(layer).fit(acts, data)
     classify = probe.score(acts, data, study.classify.split)
     single = accuracies(
-        single_units(probe, acts, data), acts, data, study.classify.split, study.seed,
+        probe.best_units(acts, data), acts, data, study.classify.split, study.seed,
         layer.label_size,
     )  # fmt: skip
     columns = {"concept": segment["concept"], "category": segment["category"]}
