@@ -1,6 +1,7 @@
 """Probe data sets: pictures with labels, from several sources."""
 
 from conceptlab.data import folder as folder
+from conceptlab.data import scenes as scenes
 from conceptlab.data.base import SOURCES, Labels, ProbeDataset, Problem, parse_spec
 
 __all__ = ["SOURCES", "Labels", "ProbeDataset", "Problem", "load_data"]
