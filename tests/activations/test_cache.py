@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from conceptlab.activations import lock
 from conceptlab.activations.blockfile import BlockFile
 from conceptlab.activations.cache import (
     create_file,
@@ -213,6 +214,21 @@ def test_a_lock_left_by_a_killed_process_is_free(tmp_path):
     with held(tmp_path / "a.h5"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_file_that_was_taken_away_meanwhile_is_not_trusted(tmp_path, monkeypatch):
+    path, original, seen = tmp_path / "a.h5", lock._try, []
+
+    def replaced_just_before(handle):
+        if not seen:
+            lock_path(path).unlink()
+            lock_path(path).touch()
+        seen.append(handle)
+        return original(handle)
+
+    monkeypatch.setattr(lock, "_try", replaced_just_before)
+    with held(path), held_if_free(path) as free:
+        assert not free
 
 
 def test_a_cache_path_that_is_a_file_is_one_sentence(tmp_path):

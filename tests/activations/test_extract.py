@@ -1,3 +1,4 @@
+import copy
 import json
 import logging
 from importlib.metadata import version
@@ -347,6 +348,15 @@ def test_equal_first_digits_of_fingerprints_are_not_enough(network, pictures, tm
     np.testing.assert_array_equal(
         second.array, outputs(other, pictures, "relu2", 32).astype(np.float16)
     )
+
+
+def test_a_file_with_other_image_names_is_not_used(network, pictures, tmp_path, caplog):
+    extract(network, pictures, ["relu2"], tmp_path)
+    other = copy.copy(pictures)
+    other.names = pictures.names[::-1]
+    found = extract(network, other, ["relu2"], tmp_path)["relu2"]
+    assert "lists other images; set aside" in caplog.text
+    assert found.names.tolist() == other.names.tolist()
 
 
 def test_progress_shows_images_and_time(network, pictures, tmp_path, capsys):
