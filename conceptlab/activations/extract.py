@@ -71,7 +71,9 @@ def extract(
         ActivationError: NaN or infinite activations.
         CacheError: the cache cannot be written or has no room; what is complete is kept.
     """
-    wanted = targets(model, data, layers, cache=cache, dtype=dtype, batch_size=batch_size)
+    wanted = targets(
+        model, data, layers, cache=cache, dtype=dtype, batch_size=batch_size, device=device
+    )
     missing = [target for target in wanted if not target.ready()]
     if missing:
         with _on(model, device):

@@ -81,7 +81,8 @@ class Activations:
                 "run the extraction again to finish it"
             )
         extent = self._file.arrays["activations"]
-        self.shape: tuple[int, int, int, int] = extent.shape  # type: ignore[assignment]
+        images, units, height, width = extent.shape
+        self.shape = (images, units, height, width)
         self.dtype = extent.dtype
         self.layer: str = self._file.spec["layer"]
         recorded = {k: _plain(v) for k, v in self._file.attrs.items()}

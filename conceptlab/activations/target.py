@@ -156,6 +156,7 @@ def targets(
     cache: str | Path | None = None,
     dtype: str = "float16",
     batch_size: int = 32,
+    device: str | None = None,
 ) -> list[Target]:
     """The files of some layers, in order of execution.
 
@@ -172,6 +173,7 @@ def targets(
     folder = cache_root(cache) / folder_name(model.name, model.fingerprint)
     folder = folder / folder_name(data.name, data.fingerprint)
     images = np.char.encode(data.names, "utf-8")
+    recorded = _recorded(model, data, batch_size, device)
     suffix = "" if dtype == "float16" else f".{dtype}"
     return [
         Target(
@@ -180,7 +182,7 @@ def targets(
             shape=(len(images), *table[layer]),
             names=images,
             block=batch_size,
-            recorded=_recorded(model, data, batch_size),
+            recorded=recorded,
         )
         for layer in names
     ]
@@ -232,7 +234,9 @@ def _spec(model: "ProbedModel", data: "ProbeDataset", layer: str, dtype: str) ->
     }
 
 
-def _recorded(model: "ProbedModel", data: "ProbeDataset", batch_size: int) -> dict[str, Any]:
+def _recorded(
+    model: "ProbedModel", data: "ProbeDataset", batch_size: int, device: str | None
+) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return {
         "kind": KIND,
@@ -241,6 +245,6 @@ def _recorded(model: "ProbedModel", data: "ProbeDataset", batch_size: int) -> di
         "data": data.name,
         "data_spec": data.spec,
         "batch_size": batch_size,
-        "device": str(model.device),
+        "device": str(device or model.device),
         "versions": canonical(versions),
     }

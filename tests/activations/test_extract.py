@@ -207,7 +207,7 @@ def test_the_file_says_what_it_is(network, pictures, tmp_path):
         assert spec["data"]["fingerprint"] == pictures.fingerprint
         assert (spec["layer"], spec["dtype"]) == ("relu2", "float16")
         assert file.attrs["stored_dtype"] == "float16"
-        assert file.attrs["batch_size"] == 4
+        assert (file.attrs["batch_size"], file.attrs["device"]) == (4, "cpu")
         assert json.loads(file.attrs["versions"])["torch"] == version("torch")
         assert file["activations"].shape == (13, 6, 7, 7)
         assert file["image"].asstr()[()].tolist() == pictures.names.tolist()
