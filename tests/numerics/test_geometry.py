@@ -1,0 +1,109 @@
+"""Geometry: pictures as torchvision resizes them, labels by nearest neighbour."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import functional
+
+from conceptlab.errors import InputError
+from conceptlab.numerics.geometry import Geometry
+
+sides = st.integers(1, 90)
+
+
+def noise(width, height, seed=0):
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@given(width=sides, height=sides, size=st.integers(1, 40))
+def test_whole_equals_torchvision(width, height, size):
+    image = noise(width, height)
+    expected = functional.resize(image, [size, size], antialias=True)
+    assert np.array_equal(Geometry(size).apply(image), expected)
+
+
+@given(width=sides, height=sides, size=st.integers(1, 30), more=st.integers(0, 11))
+def test_crop_equals_torchvision(width, height, size, more):
+    image = noise(width, height)
+    resized = functional.resize(image, [size + more], antialias=True)
+    expected = functional.center_crop(resized, [size, size])
+    geometry = Geometry(size, "crop", size + more)
+    assert np.array_equal(geometry.apply(image), expected)
+
+
+def test_crop_without_resize_takes_the_size_for_the_shorter_side():
+    image = noise(60, 40)
+    assert np.array_equal(
+        Geometry(20, "crop").apply(image), Geometry(20, "crop", 20).apply(image)
+    )
+
+
+@given(
+    width=sides,
+    height=sides,
+    size=st.integers(1, 40),
+    more=st.integers(0, 9),
+    fit=st.sampled_from(["whole", "crop"]),
+)
+def test_labels_at_input_size_come_from_where_the_input_comes_from(width, height, size, more, fit):
+    geometry = Geometry(size, fit, size + more if fit == "crop" else None)
+    index = np.arange(width * height, dtype=np.int32).reshape(height, width)
+    # nearest in PIL: the source of each pixel of the resized picture, then the same crop
+    full = (size, size)
+    if fit == "crop":
+        short = size + more
+        full = functional.resize(Image.new("L", (width, height)), [short]).size
+    nearest = Image.fromarray(index).resize(full, Image.Resampling.NEAREST)
+    if fit == "crop":
+        nearest = functional.center_crop(nearest, [size, size])
+    rows, columns = geometry.label_rows_cols(height, width, (size, size))
+    mine = index[rows][:, columns]
+    # PIL walks in float steps; where a centre falls on a border of two pixels either is nearest
+    apart_rows = np.abs(mine // width - np.asarray(nearest) // width)
+    apart_columns = np.abs(mine % width - np.asarray(nearest) % width)
+    assert apart_rows.max() <= 1
+    assert apart_columns.max() <= 1
+    assert (apart_rows + apart_columns > 0).mean() <= 0.2 or size <= 2
+
+
+def test_a_coloured_block_and_its_label_stay_together():
+    image, label = np.zeros((60, 90, 3), np.uint8), np.zeros((30, 45), np.int64)
+    image[20:50, 50:80], label[10:25, 25:40] = 255, 1
+    for geometry in (Geometry(48), Geometry(48, "crop", 56)):
+        seen = np.asarray(geometry.apply(Image.fromarray(image)))[..., 0] > 127
+        rows, columns = geometry.label_rows_cols(30, 45, (48, 48))
+        sampled = label[rows][:, columns] > 0
+        overlap = (seen & sampled).sum() / (seen | sampled).sum()
+        assert overlap > 0.9
+
+
+@given(n=st.integers(1, 60), size=st.integers(1, 60), label=st.integers(1, 60))
+def test_label_indices_ascend_and_lie_inside(n, size, label):
+    rows, columns = Geometry(size).label_rows_cols(n, 2 * n, (label, label + 1))
+    assert rows.shape == (label,)
+    assert columns.shape == (label + 1,)
+    assert (np.diff(rows) >= 0).all()
+    assert rows.min() >= 0
+    assert rows.max() < n
+    assert columns.max() < 2 * n
+
+
+def test_by_hand():
+    # 4 columns to an input of 8, then to 2 label pixels: the middles of the halves
+    rows, columns = Geometry(8).label_rows_cols(2, 4, (2, 2))
+    assert rows.tolist() == [0, 1]
+    assert columns.tolist() == [1, 3]
+    assert Geometry(4).label_rows_cols(4, 4, (4, 4))[0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("bad", [(8, "fill"), (0,), (8, "crop", 7)])
+def test_bad_settings_are_refused(bad):
+    with pytest.raises(InputError):
+        Geometry(*bad)
+
+
+def test_spec_holds_everything():
+    assert Geometry(8, "crop", 9).spec() == {"size": 8, "fit": "crop", "resize": 9}
