@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from conceptlab.errors import CacheError, ConceptlabError, InputError, UnfinishedError
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from conceptlab.study.steps import Layer
 
 INTERRUPTED = 130
+STOPPED = "interrupted; the same command continues where it stopped"
 GLOBAL_VALUES = ("--seed", "--device")
 GLOBAL_FLAGS = ("--quiet", "--json", "--debug")
 
@@ -52,7 +52,9 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at a probe data set.", no_args_is_help=True)
 probe_app = typer.Typer(help="Learn concept vectors over all units.", no_args_is_help=True)
 cache_app = typer.Typer(help="List, check and tidy the cache.", no_args_is_help=True)
-units_app = typer.Typer(help="Tables of units, ours and Network Dissection's.", no_args_is_help=True)
+units_app = typer.Typer(
+    help="Tables of units, ours and Network Dissection's.", no_args_is_help=True
+)
 app.add_typer(data_app, name="data")
 app.add_typer(probe_app, name="probe")
 app.add_typer(cache_app, name="cache")
@@ -64,7 +66,8 @@ ModelArg = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="builtin:NAME, torchvision:NAME[@WEIGHTS], timm:NAME[@pretrained], file:PATH.py:FACTORY",
+        help="builtin:NAME, torchvision:NAME[@WEIGHTS], timm:NAME[@pretrained] or "
+        "file:PATH.py:FACTORY",
     ),
 ]
 DataArg = Annotated[
@@ -189,7 +192,10 @@ def demo(
     _run(study, out, cache)
 
 
-DEMO_MODELS: dict[str, tuple[str, ...]] = {}
+DEMO_MODELS = {
+    "scenenet": ("features.8", "features.17"),
+    "scenenet-rotation": ("features.17",),
+}
 
 
 @app.command()
@@ -449,12 +455,16 @@ def cache_verify(cache: CacheOpt = None) -> None:
 
 
 @cache_app.command("prune")
-def cache_prune(cache: CacheOpt = None, dry_run: DryOpt = False) -> None:
-    """Remove unfinished, damaged and temporary files."""
+def cache_prune(
+    cache: CacheOpt = None,
+    incomplete: Annotated[bool, typer.Option(help="Also what an extraction has begun.")] = False,
+    dry_run: DryOpt = False,
+) -> None:
+    """Remove damaged and temporary files."""
     from conceptlab.activations.maintain import prune
     from conceptlab.activations.store import cache_root
 
-    show(prune(cache_root(cache), dry_run=dry_run))
+    show(prune(cache_root(cache), incomplete, dry_run))
 
 
 @units_app.command("summarize")
@@ -535,9 +545,7 @@ def _run(study: "Study", out: Path, cache: Path | None) -> None:
     from conceptlab.study.folder import read_table
     from conceptlab.study.run import run_study
 
-    path = run_study(
-        study, out, cache=cache, device=options.device, progress=options.progress
-    )
+    path = run_study(study, out, cache=cache, device=options.device, progress=options.progress)
     summary = read_table(out / "tables" / "summary.csv")
     if options.json:
         rows = json.loads(summary.to_json(orient="records"))
@@ -587,7 +595,7 @@ def _call(words: list[str]) -> int:
     try:
         return int(app(words, standalone_mode=False) or 0)
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command continues where it stopped", err=True)
+        typer.echo(STOPPED, err=True)
         return INTERRUPTED
 
 
@@ -600,24 +608,21 @@ def _keep_memory(words: list[str]) -> None:
 
 
 def _explain(error: Exception) -> int:
-    if isinstance(error, click.exceptions.Exit):
+    """Say what went wrong in one sentence; the exit code."""
+    if isinstance(error, typer.Exit):
         return int(error.exit_code)
-    if isinstance(error, click.exceptions.Abort):
-        typer.echo("interrupted; the same command continues where it stopped", err=True)
+    if isinstance(error, typer.Abort):
+        typer.echo(STOPPED, err=True)
         return INTERRUPTED
-    if isinstance(error, click.ClickException):
-        typer.echo(f"error: {error.format_message()}", err=True)
-        return 2
+    code, text = 1, f"{type(error).__name__}: {error} (this is a bug; --debug shows where)"
     if isinstance(error, ConceptlabError):
-        typer.echo(f"error: {error}", err=True)
-        return error.exit_code
-    if isinstance(error, OSError):
-        typer.echo(f"error: {error.strerror or error}: {error.filename or ''}", err=True)
-        return CacheError.exit_code
-    typer.echo(
-        f"error: {type(error).__name__}: {error} (this is a bug; --debug shows where)", err=True
-    )
-    return 1
+        code, text = error.exit_code, str(error)
+    elif isinstance(error, OSError):
+        code, text = CacheError.exit_code, f"{error.strerror or error}: {error.filename or ''}"
+    elif hasattr(error, "format_message"):  # of the option parser
+        code, text = 2, error.format_message()
+    typer.echo(f"error: {text}", err=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -30,9 +30,7 @@ def digest_chunks(chunks: Iterable[bytes]) -> str:
     return state.hexdigest()
 
 
-def differences(
-    have: Mapping[str, Any], want: Mapping[str, Any], prefix: str = ""
-) -> list[str]:
+def differences(have: Mapping[str, Any], want: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The fields in which two specifications differ, each as 'path: have -> want'.
 
     >>> differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})

@@ -48,9 +48,7 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         """The implementation called `name`."""
         if name not in self._items:
-            raise InputError(
-                f"unknown {self.kind} {name!r}; {near_matches(name, self._items)}"
-            )
+            raise InputError(f"unknown {self.kind} {name!r}; {near_matches(name, self._items)}")
         return self._items[name]
 
     def __iter__(self) -> Iterator[str]:

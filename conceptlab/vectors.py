@@ -114,7 +114,8 @@ def unit_rows(weights: NDArray[np.floating[Any]]) -> Floats:
     """
     rows = np.asarray(weights, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    unit: Floats = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    return unit
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,13 @@ class ConceptVectors:
         rows = unit_rows(self.weights)
         return rows @ rows.T
 
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(C,) whether a concept has a vector: finite, and not all zero."""
+        largest = np.abs(self.weights).max(axis=1, initial=0.0)
+        usable: NDArray[np.bool_] = np.asarray(np.isfinite(largest) & (largest > 0), dtype=bool)
+        return usable
+
     def index(self, name: str) -> int:
         """The row of a concept, by its name or `category/name`.
 
@@ -203,7 +211,9 @@ class ConceptVectors:
             )
         raise InputError(f"no concept {name!r} here; {near_matches(name, self.names)}")
 
-    def select(self, which: str | Sequence[str] | Callable[[pd.DataFrame], Any]) -> "ConceptVectors":
+    def select(
+        self, which: str | Sequence[str] | Callable[[pd.DataFrame], Any]
+    ) -> "ConceptVectors":
         """Some of the vectors: a name, several, or a function of `concepts` to a boolean mask."""
         if callable(which):
             rows = np.flatnonzero(np.asarray(which(self.concepts), dtype=bool))
@@ -246,8 +256,7 @@ class ConceptVectors:
             raise InputError("plus and minus take lists of concept names, not one string")
         if not plus and not minus:
             raise InputError("arithmetic needs at least one concept")
-        rows = unit_rows(self.weights)
-        usable = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+        rows, usable = unit_rows(self.weights), self.usable
         terms = [(self.index(name), 1.0) for name in plus]
         terms += [(self.index(name), -1.0) for name in minus]
         for row, _ in terms:
@@ -267,8 +276,10 @@ class ConceptVectors:
             index=np.flatnonzero(usable),
         )
         table = table.drop(index=[row for row, _ in terms], errors="ignore")
-        return table.sort_values("cosine", ascending=False, kind="stable").head(k).reset_index(
-            drop=True
+        return (
+            table.sort_values("cosine", ascending=False, kind="stable")
+            .head(k)
+            .reset_index(drop=True)
         )
 
     def segment(

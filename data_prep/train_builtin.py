@@ -33,7 +33,7 @@ ROTATIONS = ("upright", "left", "upside down", "right")
 
 @dataclass(frozen=True)
 class Plan:
-    """One network: its architecture, and what it learns ('scene', 'rotation', or '' for nothing)."""
+    """One network: its architecture, and what it learns ('scene', 'rotation', '' for nothing)."""
 
     architecture: str
     task: str
@@ -85,8 +85,11 @@ def rotated(pixels: Tensor, turns: Tensor) -> Tensor:
 
 
 def train(plan: Plan, pictures: Pictures, epochs: int) -> nn.Module:
-    """Learn a plan's task; scenes together with the concepts that a picture shows, on a head that
-    is not kept, so that the units have more to tell apart than ten places."""
+    """Learn a plan's task.
+
+    Scenes are learned together with the concepts that a picture shows, on a head that is not kept,
+    so that the units have more to tell apart than ten places.
+    """
     torch.manual_seed(plan.seed)
     generator = torch.Generator().manual_seed(plan.seed)
     classes = ROTATIONS if plan.task == "rotation" else tuple(PLACES)
@@ -104,7 +107,9 @@ def train(plan: Plan, pictures: Pictures, epochs: int) -> nn.Module:
     network.train()
     with tqdm(total=steps, desc=f"{plan.architecture} {plan.task}") as bar:
         for _ in range(epochs):
-            for rows in torch.randperm(count, generator=generator)[: steps // epochs * BATCH].split(BATCH):
+            for rows in torch.randperm(count, generator=generator)[: steps // epochs * BATCH].split(
+                BATCH
+            ):
                 pixels, target = pictures.pixels[rows], pictures.scene[rows]
                 if plan.task == "rotation":
                     target = torch.randint(4, (len(rows),), generator=generator)
@@ -146,10 +151,11 @@ def write_card(entries: dict[str, dict[str, object]]) -> None:
     lines = [
         "# Built-in networks",
         "",
-        "Made by `python data_prep/train_builtin.py` (seeded) on pictures of `scenes` that the probe",
-        "set does not hold. Input 64 x 64, RGB in 0..1, mean 0.5, std 0.5. Accuracy is on the test",
-        "split of `scenes` (n = 1000, seed 0); chance is 0.10 for scenes and 0.25 for rotations. The",
-        "scene networks also learned, on a head that was dropped, which concepts a picture shows.",
+        "Made by `python data_prep/train_builtin.py` (seeded) on pictures of `scenes` that the",
+        "probe set does not hold. Input 64 x 64, RGB in 0..1, mean 0.5, std 0.5. Accuracy is on",
+        "the test split of `scenes` (n = 1000, seed 0); chance is 0.10 for scenes and 0.25 for",
+        "rotations. The scene networks also learned, on a head that was dropped, which concepts a",
+        "picture shows.",
         "",
         "| name | architecture | learned | pictures | epochs | seed | test accuracy | parameters |",
         "|---|---|---|---|---|---|---|---|",
@@ -161,7 +167,7 @@ def write_card(entries: dict[str, dict[str, object]]) -> None:
         )
     lines += [
         "",
-        "They are for tests, demonstrations and controls on `scenes`, and know nothing of photographs.",
+        "They are for tests, demonstrations and controls; they know nothing of photographs.",
         "",
     ]
     (FOLDER / "README.md").write_text("\n".join(lines), encoding="utf-8")

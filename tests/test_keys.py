@@ -25,7 +25,9 @@ def test_a_changed_field_changes_the_digest_and_is_named(spec, key, value):
     changed = {**spec, key: value}
     if canonical(changed) != canonical(spec):
         assert digest(changed) != digest(spec)
-        assert any(line.startswith(key) for line in differences(spec, changed)) or spec[key] == value
+        assert (
+            any(line.startswith(key) for line in differences(spec, changed)) or spec[key] == value
+        )
 
 
 def test_nan_has_no_canonical_form():

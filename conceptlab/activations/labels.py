@@ -118,7 +118,9 @@ class LabelStore:
         planes = planes.reshape(-1, *self.size) - np.int16(1)
         if image_level:
             planes, counts = self._with_whole_planes(planes, counts, images)
-            tables = np.array([self._with_image_level(*row) for row in zip(tables, images, strict=True)])
+            tables = np.array(
+                [self._with_image_level(*row) for row in zip(tables, images, strict=True)]
+            )
         codes, place = np.unique(tables, return_inverse=True)
         place = place.reshape(len(images), PATTERNS).astype(np.uint8)
         used = tables != tables[:, :1]  # the rest repeats the first code
@@ -246,12 +248,13 @@ def _one(
     data: "ProbeDataset", geometry: "Geometry", size: tuple[int, int], image: int
 ) -> dict[str, NDArray[Any]]:
     labels = data.labels(image)
+    height, width = labels.planes.shape[1:]
     native = labels.planes[labels.planes >= 0]
     concepts = len(data.catalogue)
     present = np.bincount(native, minlength=concepts) > 0
     whole = np.zeros(concepts, dtype=bool)
     whole[labels.image_concepts] = True
-    small = labels.sample(*geometry.label_rows_cols(*labels.planes.shape[1:], size))
+    small = labels.sample(*geometry.label_rows_cols(height, width, size))
     planes = np.zeros((data.planes, *size), dtype=np.int16)
     planes[: len(small.planes)] = small.planes + 1
     unlabelled = np.zeros(size, dtype=np.uint64) if small.unlabelled is None else small.unlabelled
@@ -268,11 +271,11 @@ def _one(
         pixels[concept] = (small.planes == concept).any(axis=0).sum()
     return {
         "planes": planes,
-        "count": np.uint8(len(small.planes)),
+        "count": np.array(len(small.planes), dtype=np.uint8),
         "pattern": pattern.reshape(size).astype(np.uint8),
         "tables": table,
         "pixels": pixels,
         "present": present | whole,
         "whole": whole,
-        "image_unlabelled": np.uint64(labels.image_unlabelled),
+        "image_unlabelled": np.array(labels.image_unlabelled, dtype=np.uint64),
     }

@@ -36,9 +36,7 @@ class Chunk:
     index: NDArray[np.uint32]
     labels: LabelBlock
 
-    def pairs(
-        self, trains: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def pairs(self, trains: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Which concepts each image trains, as offsets (n + 1,) and concept ids (J,).
 
         Args:

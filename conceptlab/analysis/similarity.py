@@ -20,8 +20,7 @@ def shared_concepts(spaces: Mapping[str, ConceptVectors]) -> list[str]:
     """The names of concepts that have a vector in every space, in the order of the first."""
     sets = []
     for vectors in spaces.values():
-        usable = np.isfinite(vectors.weights).all(axis=1) & vectors.weights.any(axis=1)
-        sets.append([n for n, ok in zip(vectors.names, usable, strict=True) if ok])
+        sets.append([n for n, ok in zip(vectors.names, vectors.usable, strict=True) if ok])
     return [name for name in sets[0] if all(name in other for other in sets[1:])]
 
 

@@ -65,7 +65,8 @@ class ProbeDataset(ABC):
     Attributes:
         spec: the specification that it was made from.
         name: short, for folders.
-        catalogue: (C,) rows name, category, level ('pixel' or 'image'); the index is the concept id.
+        catalogue: (C,) rows name, category, level ('pixel' or 'image'); the index is the
+            concept id.
         splits: (N,) 'train', 'val' or 'test'.
         names: (N,) 'split/NAME'.
         planes: the most planes that the labels of a picture have.
@@ -132,7 +133,7 @@ class ProbeDataset(ABC):
 
     @cached_property
     def label_fingerprint(self) -> str:
-        """The SHA-256 of everything that labels depend on: the pictures, the labels, the concepts."""
+        """The SHA-256 of everything that labels depend on: pictures, labels, concepts."""
         state = hashlib.sha256(self.fingerprint.encode())
         state.update(self.catalogue.to_csv().encode())
         for part in self._label_bytes():
@@ -183,7 +184,7 @@ class ProbeDataset(ABC):
             wanted = (size, size) if isinstance(size, int) else size
             shape = labels.planes.shape[1:]
             geometry = geometry or Geometry(max(*wanted))
-            labels = labels.sample(*geometry.label_rows_cols(*shape, wanted))
+            labels = labels.sample(*geometry.label_rows_cols(shape[0], shape[1], wanted))
         present = np.unique(labels.planes)
         return {int(c): (labels.planes == c).any(axis=0) for c in present if c >= 0}
 

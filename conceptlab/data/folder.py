@@ -6,6 +6,9 @@ if there is one, `scenes.csv` (image,scene).
 
 import csv
 import hashlib
+import struct
+import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from conceptlab.data.base import (
+    MOST_CATEGORIES,
     SOURCES,
     SPLITS,
     Labels,
@@ -27,11 +31,17 @@ from conceptlab.data.base import (
 )
 from conceptlab.data.colors import NAMES, name_pixels
 from conceptlab.errors import ConceptlabError, DataError, InputError
+from conceptlab.numerics.parallel import ordered_map
 
 IMAGES = (".jpg", ".jpeg", ".png")
 IGNORE = "ignore"
 ASPECT = 0.02  # relative difference of aspects that rounding can explain
 VAL_SHARE = 5
+#: What PIL raises on files that it cannot read.
+FAULTS = (
+    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,12 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         DataError: the file is missing, truncated, or no picture.
     """
-    return _open(path).convert("RGB")
+    picture = _open(path)
+    if picture.mode.startswith("I"):  # 16 bits per pixel; PIL would clip, not scale
+        picture = Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8))
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
 
 
 def read_index_map(path: Path) -> NDArray[np.int64]:
@@ -80,7 +95,9 @@ def _open(path: Path) -> Image.Image:
             return picture.copy()
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, EOFError) as error:
+    except UnidentifiedImageError:
+        raise DataError(f"{path} is damaged or no picture") from None
+    except FAULTS as error:
         raise DataError(f"{path} is damaged or no picture ({error})") from error
 
 
@@ -113,7 +130,7 @@ class FolderDataset(ProbeDataset):
         scenes = _read_scenes(self.root / "scenes.csv")
         found = _items(self.root, scenes)
         self.problems = _unmatched(self.root, found, scenes)
-        self._items = _with_val(found, "val" in options)
+        self._items = _with_val(self.root, found, "val" in options)
         if not any(item.split == "train" for item in self._items):
             raise DataError(f"{self.root / 'images' / 'train'} has no pictures to learn from")
         self.splits = np.array([item.split for item in self._items])
@@ -150,27 +167,41 @@ class FolderDataset(ProbeDataset):
     def validate(self) -> list[Problem]:
         """Read everything, and say what is wrong file by file."""
         problems = list(self.problems)
+        known = {problem.file for problem in problems}
         used = np.zeros(len(self.catalogue), dtype=bool)
-        for i, item in enumerate(self._items):
+
+        def read(i: int) -> tuple[list[Problem], NDArray[np.int64]]:
+            item = self._items[i]
+            shown = np.empty(0, dtype=np.int64)
             try:
                 self.image(i)
-                used[self.image_concepts(i)] = True
             except ConceptlabError as error:
-                problems.append(Problem(str(item.image.relative_to(self.root)), str(error)))
-        for concept in np.flatnonzero(~used):
-            name = self.catalogue["name"].iloc[concept]
-            problems.append(
-                Problem("classes.csv", f"{name!r} never has a pixel in these images", "remark")
-            )
+                return [Problem(self._relative(item.image), str(error))], shown
+            if self._relative(item.label) in known:
+                return [], shown
+            try:
+                return [], self.image_concepts(i)
+            except ConceptlabError as error:
+                return [Problem(self._relative(item.label), str(error))], shown
+
+        for found, shown in ordered_map(read, range(len(self))):
+            problems += found
+            used[shown] = True
+        own = self.catalogue.iloc[: len(used) - (len(NAMES) if self.colors else 0)]
+        for concept in np.flatnonzero(~used[: len(own)]):
+            name, level = own["name"].iloc[concept], own["level"].iloc[concept]
+            file, what = ("scenes.csv", "picture") if level == "image" else ("classes.csv", "pixel")
+            problems.append(Problem(file, f"{name!r} never has a {what} in this data", "remark"))
         return problems
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.root))
 
     def _image_bytes(self, i: int) -> bytes:
         try:
             return self._items[i].image.read_bytes()
         except OSError as error:
-            raise DataError(
-                f"cannot read {self._items[i].image} ({error.strerror})"
-            ) from error
+            raise DataError(f"cannot read {self._items[i].image} ({error.strerror})") from error
 
     def _label_bytes(self) -> Iterator[bytes]:
         yield repr((self.colors, self._classes.to_csv())).encode()
@@ -196,6 +227,10 @@ class FolderDataset(ProbeDataset):
                 f"{self.root / 'classes.csv'}: {twice['name'].iloc[0]!r} stands twice in category "
                 f"{twice['category'].iloc[0]!r}"
             )
+        if table["category"].nunique() > MOST_CATEGORIES:
+            raise DataError(
+                f"{self.root / 'classes.csv'} has more than {MOST_CATEGORIES} categories"
+            )
         return table
 
     def _index_table(self) -> NDArray[np.int32]:
@@ -203,9 +238,7 @@ class FolderDataset(ProbeDataset):
         table = np.full(1 << 16, -3, dtype=np.int32)
         concept = 0
         groups = set()
-        for index, category in zip(
-            self._classes["index"], self._classes["category"], strict=True
-        ):
+        for index, category in zip(self._classes["index"], self._classes["category"], strict=True):
             table[index] = -2 if category == IGNORE else concept
             if category != IGNORE:
                 concept += 1
@@ -246,9 +279,12 @@ class FolderDataset(ProbeDataset):
 def _header(path: Path) -> Image.Image:
     """A picture of which only the size is wanted."""
     try:
-        return Image.open(path)
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} is missing, damaged or no picture ({error})") from error
+        with Image.open(path) as picture:
+            return picture
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except FAULTS as error:
+        raise DataError(f"{path} is damaged or no picture") from error
 
 
 def _read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
@@ -267,7 +303,7 @@ def _read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 def _read_classes(path: Path) -> pd.DataFrame:
     rows = _read_rows(path, ("index", "name", "category"))
     for row in rows:
-        if not row["index"].isdigit() or int(row["index"]) > 65535:
+        if not row["index"].isdecimal() or int(row["index"]) > 65535:
             raise DataError(f"{path}: {row['index']!r} is no index in 0..65535")
         if not row["name"] or not row["category"]:
             raise DataError(f"{path}: index {row['index']} lacks a name or a category")
@@ -283,6 +319,9 @@ def _read_scenes(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     rows = _read_rows(path, ("image", "scene"))
+    for image, count in Counter(row["image"] for row in rows).items():
+        if count > 1:
+            raise DataError(f"{path}: {image!r} stands in {count} rows; a picture has one scene")
     return {row["image"]: row["scene"] for row in rows if row["scene"]}
 
 
@@ -297,10 +336,9 @@ def _items(root: Path, scenes: dict[str, str]) -> list[Item]:
         folder = root / "images" / split
         files = sorted(folder.iterdir()) if folder.is_dir() else []
         pictures = [f for f in files if f.suffix.lower() in IMAGES and not f.name.startswith(".")]
-        stems = [f.stem for f in pictures]
-        for stem in stems:
-            if stems.count(stem) > 1:
-                raise DataError(f"{folder} has two pictures called {stem}; keep one")
+        for stem, count in Counter(f.stem for f in pictures).items():
+            if count > 1:
+                raise DataError(f"{folder} has {count} pictures called {stem}; keep one")
         for file in pictures:
             label = root / "labels" / split / f"{file.stem}.png"
             scene = scenes.get(f"{split}/{file.stem}", "")
@@ -328,14 +366,22 @@ def _unmatched(root: Path, items: list[Item], scenes: dict[str, str]) -> list[Pr
     return problems
 
 
-def _with_val(items: list[Item], take_test: bool) -> list[Item]:
-    """The items with a val split: their own, the test split where asked, or a fifth of train."""
+def _with_val(root: Path, items: list[Item], take_test: bool) -> list[Item]:
+    """The items with a val split: their own, the test split where asked, or a fifth of train.
+
+    Raises:
+        DataError: there is no test split to take.
+    """
     if any(item.split == "val" for item in items):
         return items
     if take_test:
+        if not any(item.split == "test" for item in items):
+            raise DataError(f"{root / 'images' / 'test'} has no pictures to take for val")
         changed = [_moved(i, "val") if i.split == "test" else i for i in items]
     else:
         changed = [_moved(i, "val") if i.split == "train" and _in_val(i.stem) else i for i in items]
+        if not any(item.split == "train" for item in changed):
+            return items  # so few that all would go
     return sorted(changed, key=lambda i: (SPLITS.index(i.split), i.stem))
 
 

@@ -17,15 +17,13 @@ UNKNOWN: Field = (math.nan, math.nan)
 
 #: Operations after which a value depends on the whole picture.
 GLOBAL = {
-    "mm", "bmm", "addmm", "baddbmm", "mean", "sum", "_adaptive_avg_pool2d", "_softmax", "native_layer_norm",
+    "mm", "bmm", "addmm", "baddbmm", "mean", "sum", "_adaptive_avg_pool2d", "_softmax", "roll",
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
-    "_scaled_dot_product_attention_math", "adaptive_max_pool2d", "var_mean", "roll",
+    "_scaled_dot_product_attention_math", "adaptive_max_pool2d", "var_mean",
 }  # fmt: skip
-#: Of these, those that mix channels only where they work on the last axis of a token or map.
-LOCAL_ON_CHANNELS = {"native_layer_norm"}
 
 
-class FieldTracker(TorchDispatchMode):
+class FieldTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While active, remembers the field of every tensor that follows from `source`.
 
     Args:
@@ -33,7 +31,7 @@ class FieldTracker(TorchDispatchMode):
     """
 
     def __init__(self, source: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._fields: dict[int, Field] = {id(source): (1.0, 1.0)}
         self._alive: list[Any] = [source]
 
@@ -78,7 +76,7 @@ def _after(name: str, args: tuple[Any, ...], field: Field) -> Field:
         kernel, step, dilation = reader(args)
         return field[0] + (kernel - 1) * dilation * field[1], field[1] * step
     if name in GLOBAL:
-        return field if name in LOCAL_ON_CHANNELS else UNKNOWN
+        return UNKNOWN
     return field
 
 

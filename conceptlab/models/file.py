@@ -51,6 +51,4 @@ def _call(path: Path, factory: str) -> object:
     except ModelError:
         raise
     except Exception as error:  # the user's own code may raise anything
-        raise ModelError(
-            f"{factory} in {path} fails: {type(error).__name__}: {error}"
-        ) from error
+        raise ModelError(f"{factory} in {path} fails: {type(error).__name__}: {error}") from error

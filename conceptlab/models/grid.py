@@ -76,7 +76,8 @@ def to_grid(output: Tensor, form: Form) -> Tensor:
         return output[:, :, None, None]
     tokens = output[:, form.prefix :]
     side = math.isqrt(tokens.shape[1])
-    return tokens.transpose(1, 2).unflatten(2, (side, side))
+    units = tokens.transpose(1, 2)
+    return units.reshape(*units.shape[:2], side, side)
 
 
 def _tokens(output: Tensor, module: nn.Module, layer: str) -> Form:

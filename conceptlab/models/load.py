@@ -15,7 +15,7 @@ from conceptlab.numerics.geometry import Geometry
 __all__ = ["builtin", "file", "load_model", "timm", "torchvision"]
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 (the contract's own)
     spec: str | nn.Module,
     *,
     weights: str | None = None,

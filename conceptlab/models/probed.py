@@ -5,7 +5,7 @@ import hashlib
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -223,21 +223,16 @@ class ProbedModel:
         size = self.preprocessing.geometry.size
         image = torch.zeros(1, 3, size, size, device=self.device)
         found: dict[str, dict[str, Any]] = {}
-        handles = []
         tracker = FieldTracker(image)
 
-        def hook_of(name: str) -> Any:
-            def hook(module: nn.Module, _: Any, output: Any) -> None:
-                if name in found:
-                    found[name]["calls"] += 1
-                else:
-                    found[name] = _row(name, module, output, self.module, tracker)
+        def hook(name: str, module: nn.Module, _: Any, output: Any) -> None:
+            if name in found:
+                found[name]["calls"] += 1
+            else:
+                found[name] = _row(name, module, output, self.module, tracker)
 
-            return hook
-
-        for name, module in self.module.named_modules():
-            if name:
-                handles.append(module.register_forward_hook(hook_of(name)))
+        named = [(name, module) for name, module in self.module.named_modules() if name]
+        handles = [m.register_forward_hook(partial(hook, name)) for name, m in named]
         try:
             with torch.no_grad(), tracker:
                 self.module(image)

@@ -26,7 +26,9 @@ def build(rest: str, untrained: bool) -> Built:
             f"the weights of {name} cannot be downloaded ({str(error).splitlines()[0]}); "
             "give a file with --weights"
         ) from error
-    config = timm.data.resolve_model_data_config(module)
+    from timm.data.config import resolve_model_data_config
+
+    config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
     size = config["input_size"][-1]
     return Built(
         module,

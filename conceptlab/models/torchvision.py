@@ -29,7 +29,7 @@ def build(rest: str, untrained: bool) -> Built:
         module = models.get_model(name, weights=enum if tag and not untrained else None)
     except OSError as error:
         raise ModelError(
-            f"the weights {tag} of {name} cannot be downloaded ({error}); give a file with --weights"
+            f"the weights {tag} of {name} cannot be downloaded ({error}); give a file by --weights"
         ) from error
     return Built(module, name, **_preprocessing(enum))
 

@@ -5,6 +5,7 @@ This lies with the models because listing layers and applying vectors to a pictu
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from conceptlab.registry import near_matches
 Keep = Callable[[str, Tensor], None]
 
 
-class _Reached(Exception):  # noqa: N818
+class _Reached(Exception):
     """All layers have been seen; unwinds the forward pass."""
 
 
@@ -44,37 +45,13 @@ def watch(
     for layer in layers:
         if layer not in modules:
             raise LayerError(f"no layer {layer!r}; {near_matches(layer, modules)}")
-    seen: dict[str, int] = {}
-
-    def hook_of(layer: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            seen[layer] = seen.get(layer, 0) + 1
-            if seen[layer] > 1:
-                raise LayerError(twice(layer, list(modules)))
-            keep(layer, grid_of(output, module, layer))
-            if stop and len(seen) == len(layers):
-                raise _Reached
-
-        return hook
-
-    def run(batch: Tensor) -> None:
-        seen.clear()
-        try:
-            module(batch)
-        except _Reached:
-            return
-        missed = [layer for layer in layers if layer not in seen]
-        if missed:
-            raise LayerError(
-                f"layer {missed[0]} is not reached by a forward pass; choose one that is"
-            )
-
+    capture = _Capture(module, layers, keep, stop)
     modes = {m: m.training for m in modules.values()}
     wanted = {p: p.requires_grad for p in module.parameters()}
-    handles = [modules[layer].register_forward_hook(hook_of(layer)) for layer in layers]
+    handles = [modules[n].register_forward_hook(partial(capture.hook, n)) for n in layers]
     try:
         module.eval()
-        yield run
+        yield capture.run
     finally:
         for handle in handles:
             handle.remove()
@@ -82,6 +59,36 @@ def watch(
             part.training = mode
         for parameter, flag in wanted.items():
             parameter.requires_grad_(flag)
+
+
+class _Capture:
+    """One watch: what has been seen in the batch that runs."""
+
+    def __init__(self, module: nn.Module, layers: Sequence[str], keep: Keep, stop: bool) -> None:
+        self._module, self._layers, self._keep, self._stop = module, layers, keep, stop
+        self._seen: set[str] = set()
+
+    def hook(self, layer: str, _: nn.Module, __: Any, output: Any) -> None:
+        """Keep a layer's output; the last one unwinds the pass."""
+        if layer in self._seen:
+            raise LayerError(twice(layer, [n for n, _ in self._module.named_modules()]))
+        self._seen.add(layer)
+        self._keep(layer, grid_of(output, self._module, layer))
+        if self._stop and len(self._seen) == len(self._layers):
+            raise _Reached
+
+    def run(self, batch: Tensor) -> None:
+        """Run one batch."""
+        self._seen.clear()
+        try:
+            self._module(batch)
+        except _Reached:
+            return
+        for layer in self._layers:
+            if layer not in self._seen:
+                raise LayerError(
+                    f"layer {layer} is not reached by a forward pass; choose one that is"
+                )
 
 
 def twice(layer: str, names: Sequence[str]) -> str:

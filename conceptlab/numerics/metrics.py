@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 
 
 def ratio(part: NDArray[Any], whole: NDArray[Any]) -> Floats:
-    """part / whole, NaN where whole is 0."""
+    """Part / whole, NaN where whole is 0."""
     result = np.full(np.broadcast_shapes(np.shape(part), np.shape(whole)), np.nan)
     np.divide(part, whole, out=result, where=np.asarray(whole) > 0)
     return result
@@ -26,9 +26,7 @@ def iou(both: NDArray[Any], predicted: NDArray[Any], labelled: NDArray[Any]) -> 
     return ratio(both, np.asarray(predicted) + labelled - both)
 
 
-def bootstrap_sums(
-    values: NDArray[Any], draws: int, generator: np.random.Generator
-) -> Floats:
+def bootstrap_sums(values: NDArray[Any], draws: int, generator: np.random.Generator) -> Floats:
     """Sums over images drawn with replacement.
 
     Args:

@@ -16,7 +16,7 @@ def workers() -> int:
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """function of each item, in the order of the items, a few ahead of whoever consumes them.
+    """Function of each item, in the order of the items, a few ahead of whoever consumes them.
 
     Results do not depend on the number of threads as long as the pieces do not.
     """

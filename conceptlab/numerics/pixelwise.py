@@ -22,17 +22,17 @@ BCE, NET2VEC = 0, 1
 
 
 @intrinsic
-def _float_from_bits(typing_context, bits):  # type: ignore[no-untyped-def]
+def _float_from_bits(typing_context: Any, bits: Any) -> Any:
     """The float32 with the bits of an int32 (a bitcast, which a scalar `view` is not)."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
 
     return types.float32(types.int32), generate
 
 
 @njit(inline="always", fastmath=True, error_model="numpy")
-def _exp_of_negative(x):  # type: ignore[no-untyped-def]
+def _exp_of_negative(x):
     """exp(x) for x <= 0 in float32, to 2e-7 of its value; branch-free, so that it vectorises."""
     x = x if x > np.float32(-87.0) else np.float32(-87.0)
     n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
@@ -44,11 +44,13 @@ def _exp_of_negative(x):  # type: ignore[no-untyped-def]
     y = y * r + np.float32(1.6666665459e-1)
     y = y * r + np.float32(5.0000001201e-1)
     y = y * r * r + r + np.float32(1.0)
-    return y * _float_from_bits(np.int32((np.int32(n) + np.int32(127)) * np.int32(8388608)))
+    return y * _float_from_bits(  # type: ignore[call-arg] # numba gives the first
+        np.int32((np.int32(n) + np.int32(127)) * np.int32(8388608))
+    )
 
 
 @njit(inline="always", fastmath=True, error_model="numpy")
-def _log_one_plus(e):  # type: ignore[no-untyped-def]
+def _log_one_plus(e):
     """log(1 + e) for e in 0..1 in float32: 2 artanh(e / (2 + e))."""
     s = e / (np.float32(2.0) + e)
     q = s * s
@@ -61,7 +63,7 @@ def _log_one_plus(e):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def _row_bce(zs, pos, val, y, alpha, g):  # type: ignore[no-untyped-def]
+def _row_bce(zs, pos, val, y, alpha, g):
     """One row of pixels: the loss, and its derivative with respect to each logit into g."""
     one = np.float32(1.0)
     total = np.float32(0.0)
@@ -78,7 +80,7 @@ def _row_bce(zs, pos, val, y, alpha, g):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def _row_net2vec(zs, pos, val, y, alpha, g):  # type: ignore[no-untyped-def]
+def _row_net2vec(zs, pos, val, y, alpha, g):
     """The same for eq. 4 as printed, which has no logarithm."""
     one = np.float32(1.0)
     total = np.float32(0.0)
@@ -95,7 +97,7 @@ def _row_net2vec(zs, pos, val, y, alpha, g):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy")
-def mark_concept(planes, first, last, concept, pos):  # type: ignore[no-untyped-def]
+def mark_concept(planes, first, last, concept, pos):
     """Where any of planes[first:last] (P, h, w) holds the concept: 1 into pos (h, w), else 0."""
     for y in range(pos.shape[0]):
         for x in range(pos.shape[1]):
@@ -107,7 +109,7 @@ def mark_concept(planes, first, last, concept, pos):  # type: ignore[no-untyped-
 
 
 @njit(nogil=True, error_model="numpy")
-def mark_labelled(pattern, labelled, group, val):  # type: ignore[no-untyped-def]
+def mark_labelled(pattern, labelled, group, val):
     """1 into val (h, w) where the category is labelled, else 0.
 
     `labelled` is (patterns, G), `pattern` (h, w) an index into its rows.
@@ -119,7 +121,7 @@ def mark_labelled(pattern, labelled, group, val):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def concept_map(index, weights, bias, cells, out):  # type: ignore[no-untyped-def]
+def concept_map(index, weights, bias, cells, out):
     """Logits at the cells (H * W,) of one image: its active units' weights summed, plus a bias.
 
     `index` lists the active (unit, cell) pairs as unit * cells + cell.
@@ -132,7 +134,7 @@ def concept_map(index, weights, bias, cells, out):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def widen(z, low, high, t, width, out):  # type: ignore[no-untyped-def]
+def widen(z, low, high, t, width, out):
     """Rows of cells (H * W,) interpolated along x: out (H, w)."""
     for row in range(out.shape[0]):
         base = row * width
@@ -142,7 +144,7 @@ def widen(z, low, high, t, width, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def _narrow(g, low, high, t, width, out):  # type: ignore[no-untyped-def]
+def _narrow(g, low, high, t, width, out):
     """The transpose of `widen`: (H, w) brought back to cells, into out (H * W,)."""
     out[:] = 0
     for row in range(g.shape[0]):
@@ -154,7 +156,7 @@ def _narrow(g, low, high, t, width, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def _image_loss(wide, ys, pos, val, alpha, mode, stride, gradient):  # type: ignore[no-untyped-def]
+def _image_loss(wide, ys, pos, val, alpha, mode, stride, gradient):
     """Loss of one (image, concept) pair from its widened rows; d loss / d wide into gradient."""
     low, high, t = ys
     w = wide.shape[1]
@@ -179,9 +181,23 @@ def _image_loss(wide, ys, pos, val, alpha, mode, stride, gradient):  # type: ign
 
 
 @njit(nogil=True, cache=True)
-def chunk_loss(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    offsets, index, plane_offsets, planes, pattern, labelled, groups,
-    pair_offsets, pair_concepts, weights, bias, alpha, xs, ys, mode, stride,
+def chunk_loss(
+    offsets,
+    index,
+    plane_offsets,
+    planes,
+    pattern,
+    labelled,
+    groups,
+    pair_offsets,
+    pair_concepts,
+    weights,
+    bias,
+    alpha,
+    xs,
+    ys,
+    mode,
+    stride,
 ):
     """Summed loss and gradients of a chunk's (image, concept) pairs.
 
@@ -235,9 +251,20 @@ def chunk_loss(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 
 @njit(nogil=True, cache=True)
-def chunk_counts(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    offsets, index, plane_offsets, planes, pattern, labelled, groups,
-    pair_offsets, pair_concepts, weights, bias, xs, ys,
+def chunk_counts(
+    offsets,
+    index,
+    plane_offsets,
+    planes,
+    pattern,
+    labelled,
+    groups,
+    pair_offsets,
+    pair_concepts,
+    weights,
+    bias,
+    xs,
+    ys,
 ):
     """Pixels of each (image, concept) pair: both predicted and labelled, predicted, labelled.
 
@@ -263,9 +290,7 @@ def chunk_counts(  # type: ignore[no-untyped-def]  # noqa: PLR0913
             if groups[c] != group:
                 group = groups[c]
                 mark_labelled(pattern[image], labelled, group, val)
-            mark_concept(
-                planes, plane_offsets[image], plane_offsets[image + 1], np.int16(c), pos
-            )
+            mark_concept(planes, plane_offsets[image], plane_offsets[image + 1], np.int16(c), pos)
             concept_map(active, weights[c], bias[c], height * width, z)
             widen(z, xs[0], xs[1], xs[2], width, wide)
             _count(wide, ys, pos, val, counts[pair])
@@ -273,7 +298,7 @@ def chunk_counts(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def _count(wide, ys, pos, val, out):  # type: ignore[no-untyped-def]
+def _count(wide, ys, pos, val, out):
     low, high, t = ys
     for y in range(pos.shape[0]):
         above, below, ty = low[y], high[y], t[y]
@@ -290,9 +315,21 @@ def _count(wide, ys, pos, val, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def chunk_histogram(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    offsets, index, plane_offsets, planes, pattern, labelled, groups,
-    pair_offsets, pair_concepts, weights, bias, xs, ys, bins,
+def chunk_histogram(
+    offsets,
+    index,
+    plane_offsets,
+    planes,
+    pattern,
+    labelled,
+    groups,
+    pair_offsets,
+    pair_concepts,
+    weights,
+    bias,
+    xs,
+    ys,
+    bins,
 ):
     """Histograms of the predicted probability over unlabelled and labelled pixels.
 
@@ -317,9 +354,7 @@ def chunk_histogram(  # type: ignore[no-untyped-def]  # noqa: PLR0913
             if groups[c] != group:
                 group = groups[c]
                 mark_labelled(pattern[image], labelled, group, val)
-            mark_concept(
-                planes, plane_offsets[image], plane_offsets[image + 1], np.int16(c), pos
-            )
+            mark_concept(planes, plane_offsets[image], plane_offsets[image + 1], np.int16(c), pos)
             concept_map(active, weights[c], bias[c], height * width, z)
             widen(z, xs[0], xs[1], xs[2], width, wide)
             _bin(wide, ys, pos, val, counts[c])
@@ -327,7 +362,7 @@ def chunk_histogram(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def _bin(wide, ys, pos, val, out):  # type: ignore[no-untyped-def]
+def _bin(wide, ys, pos, val, out):
     low, high, t = ys
     one = np.float32(1.0)
     bins = np.float32(out.shape[1])

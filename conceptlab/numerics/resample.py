@@ -51,9 +51,7 @@ def taps(n_in: int, n_out: int, align_corners: bool = False) -> Taps:
     return Taps(low, high, t, np.searchsorted(low, np.arange(n_in + 1)))
 
 
-def interpolation_matrix(
-    n_in: int, n_out: int, align_corners: bool = False
-) -> NDArray[np.float64]:
+def interpolation_matrix(n_in: int, n_out: int, align_corners: bool = False) -> NDArray[np.float64]:
     """(n_out, n_in) matrix of one axis; its rows sum to 1.
 
     >>> interpolation_matrix(2, 4)

@@ -2,7 +2,7 @@
 
 A floating-point number's bits, with the sign handled, order as the number does. So a float16 value
 is one of 65,536 keys, and counting keys gives exact order statistics in one pass, in memory that
-does not depend on how many values there are. A float32 value is two such keys, and takes two passes.
+does not depend on how many values there are. A float32 value is two such keys: two passes.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def tail_count(tau: float, total: int) -> int:
 
 
 @njit(nogil=True, error_model="numpy")
-def _key16(bits):  # type: ignore[no-untyped-def]
+def _key16(bits):
     """The rank of a float16 among all, from its bits; -0 ranks as 0."""
     wide = np.int64(bits)
     if wide == 0x8000:
@@ -42,7 +42,7 @@ def _key16(bits):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, error_model="numpy")
-def _key32(bits):  # type: ignore[no-untyped-def]
+def _key32(bits):
     """The rank of a float32 among all, from its bits; -0 ranks as 0."""
     wide = np.int64(bits)
     if wide == 0x80000000:
@@ -51,7 +51,7 @@ def _key32(bits):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _count16(bits, bound, top, counts):  # type: ignore[no-untyped-def]
+def _count16(bits, bound, top, counts):
     """Count keys above the bound of each unit in bits (n, K, P); top is the largest so far."""
     for image in range(bits.shape[0]):
         for unit in range(bits.shape[1]):
@@ -64,7 +64,7 @@ def _count16(bits, bound, top, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _count32(bits, bound, top, counts):  # type: ignore[no-untyped-def]
+def _count32(bits, bound, top, counts):
     """Count the upper halves of keys, of those whose upper half is above the bound."""
     for image in range(bits.shape[0]):
         for unit in range(bits.shape[1]):
@@ -77,7 +77,7 @@ def _count32(bits, bound, top, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _count32_within(bits, prefix, counts):  # type: ignore[no-untyped-def]
+def _count32_within(bits, prefix, counts):
     """Count the lower halves of the keys that have the unit's upper half."""
     for image in range(bits.shape[0]):
         for unit in range(bits.shape[1]):
@@ -88,13 +88,13 @@ def _count32_within(bits, prefix, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _descend(counts, top, after, keys, left):  # type: ignore[no-untyped-def]
+def _descend(counts, top, after, keys, left):
     """From the top down: the key with `after` values behind it, and how many of those it holds.
 
     A unit with too few values so far keeps its key.
     """
     for unit in range(counts.shape[0]):
-        behind = 0
+        behind = np.int64(0)
         for key in range(top[unit], -1, -1):
             here = np.int64(counts[unit, key])
             if behind + here > after[unit]:
@@ -173,7 +173,7 @@ def _tail_keys(
 
 
 @njit(nogil=True, cache=True)
-def _active16(bits, keys, out, counts):  # type: ignore[no-untyped-def]
+def _active16(bits, keys, out, counts):
     places = bits.shape[2]
     total = 0
     for image in range(bits.shape[0]):
@@ -188,7 +188,7 @@ def _active16(bits, keys, out, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _active32(bits, keys, out, counts):  # type: ignore[no-untyped-def]
+def _active32(bits, keys, out, counts):
     places = bits.shape[2]
     total = 0
     for image in range(bits.shape[0]):
@@ -212,7 +212,8 @@ def active_pairs(
         thresholds: (K,), exactly representable in the block's type.
 
     Returns:
-        unit * H * W + cell of every such pair, ascending in each image; and how many per image (n,).
+        unit * H * W + cell of every such pair, ascending in each image; and how many per image
+        (n,).
     """
     bits = _bits(block)
     out = np.empty(bits.size, dtype=np.uint32)

@@ -11,7 +11,7 @@ from numba import njit
 
 
 @njit(nogil=True, error_model="numpy")
-def _visit(row, column, values, level, geometry, image, labels, concepts, by_pattern):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+def _visit(row, column, values, level, geometry, image, labels, concepts, by_pattern):
     """Count the mask's pixels inside one quad of cells."""
     xs, ys = geometry
     planes, first, last, pattern = labels
@@ -32,7 +32,7 @@ def _visit(row, column, values, level, geometry, image, labels, concepts, by_pat
 
 
 @njit(nogil=True, error_model="numpy")
-def _mask_counts(cells, values, level, geometry, image, labels, stamp, mark, concepts, by_pattern):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+def _mask_counts(cells, values, level, geometry, image, labels, stamp, mark, concepts, by_pattern):
     """Count one unit's mask in one image; `cells` are those above the level."""
     width = values.shape[1]
     for entry in range(cells.shape[0]):
@@ -45,7 +45,7 @@ def _mask_counts(cells, values, level, geometry, image, labels, stamp, mark, con
 
 
 @njit(nogil=True, error_model="numpy")
-def _add(unit, image, shows, labelled, groups, concepts, by_pattern, both, area):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+def _add(unit, image, shows, labelled, groups, concepts, by_pattern, both, area):
     """Add one mask's counts to the totals of the concepts that this image speaks of."""
     for c in range(shows.shape[1]):
         if shows[image, c]:
@@ -58,7 +58,7 @@ def _add(unit, image, shows, labelled, groups, concepts, by_pattern, both, area)
 
 
 @njit(nogil=True, cache=True)
-def tally_binary(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+def tally_binary(
     offsets, index, plane_offsets, planes, pattern, labelled, groups, shows, units, xs, ys
 ):
     """Counts for masks thresholded first, then upsampled: [up(1[A > T]) > 1/2].
@@ -98,8 +98,16 @@ def tally_binary(  # type: ignore[no-untyped-def]  # noqa: PLR0913
                 entry += 1
             mark += 1
             _mask_counts(
-                own[:count], values, 0.5, (xs, ys), image, labels, stamp, mark,
-                concepts, by_pattern,
+                own[:count],
+                values,
+                0.5,
+                (xs, ys),
+                image,
+                labels,
+                stamp,
+                mark,
+                concepts,
+                by_pattern,
             )
             for i in range(count):
                 flat[own[i]] = 0.0
@@ -108,7 +116,7 @@ def tally_binary(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 
 @njit(nogil=True, cache=True)
-def tally_values(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+def tally_values(
     activations, thresholds, plane_offsets, planes, pattern, labelled, groups, shows, xs, ys
 ):
     """Counts for masks upsampled first, then thresholded: [up(A) > T], NetDissect's order.
@@ -151,8 +159,16 @@ def tally_values(  # type: ignore[no-untyped-def]  # noqa: PLR0913
             if count:
                 mark += 1
                 _mask_counts(
-                    own[:count], values, np.float64(thresholds[unit]), (xs, ys), image, labels,
-                    stamp, mark, concepts, by_pattern,
+                    own[:count],
+                    values,
+                    np.float64(thresholds[unit]),
+                    (xs, ys),
+                    image,
+                    labels,
+                    stamp,
+                    mark,
+                    concepts,
+                    by_pattern,
                 )
                 _add(unit, image, shows, labelled, groups, concepts, by_pattern, both, area)
     return both, area

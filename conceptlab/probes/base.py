@@ -62,12 +62,13 @@ def described(probe: Probe) -> dict[str, Any]:
     return {"probe": type(probe).__name__, **probe.get_params()}
 
 
-def require_fitted(probe: Probe, name: str) -> Any:
-    """An attribute that `fit` sets.
+def require_fitted(probe: Probe) -> ConceptVectors:
+    """The vectors that `fit` sets.
 
     Raises:
         InputError: before `fit`.
     """
-    if not hasattr(probe, name):
+    vectors = getattr(probe, "vectors_", None)
+    if not isinstance(vectors, ConceptVectors):
         raise InputError(f"this {type(probe).__name__} is not fitted yet: call fit first")
-    return getattr(probe, name)
+    return vectors

@@ -131,9 +131,11 @@ def _rows_times(rows: Floats, x: Floats, transposed: bool) -> Floats:
     if x.ndim == 2:
         product: Floats = rows @ (x.T if transposed else x)
         return product
-    batched: Floats = np.matmul(x, rows[:, :, None])[:, :, 0] if transposed else np.matmul(
-        rows[:, None, :], x
-    )[:, 0]
+    batched: Floats = (
+        np.matmul(x, rows[:, :, None])[:, :, 0]
+        if transposed
+        else np.matmul(rows[:, None, :], x)[:, 0]
+    )
     return batched
 
 
@@ -153,8 +155,8 @@ class ClassificationProbe:
     """Tell images that show a concept from those that do not, by their pooled units (eq. 5).
 
     The balanced log-loss is solved to its optimum on standardised inputs; the L2 penalty is chosen
-    for each concept by cross-validation over runs of neighbouring training images. Weights are given over the raw
-    activations, as in eq. 5.
+    for each concept by cross-validation over runs of neighbouring training images. Weights are over
+    the raw activations, as in eq. 5.
 
     Args:
         min_examples: concepts that fewer training images show, or fewer do not show, are not
@@ -189,7 +191,7 @@ class ClassificationProbe:
     @property
     def vectors(self) -> ConceptVectors:
         """The fitted vectors."""
-        return require_fitted(self, "vectors_")
+        return require_fitted(self)
 
     def fit(self, activations: "Activations", data: "ProbeDataset") -> Self:
         """Learn all concepts from the training images.
@@ -255,9 +257,11 @@ class ClassificationProbe:
             unit, border, sign = _best_border(values, signed[order])
             weights[c, unit], bias[c] = sign, -sign * border
         penalty = np.full(len(bias), np.nan)
-        return ClassificationProbe(**self.get_params())._finish(
-            activations, train, weights, bias, penalty
-        ).vectors
+        return (
+            ClassificationProbe(**self.get_params())
+            ._finish(activations, train, weights, bias, penalty)
+            .vectors
+        )
 
     def _training(self, activations: "Activations", data: "ProbeDataset") -> "_Training":
         store = label_store(activations, data, self.label_size)

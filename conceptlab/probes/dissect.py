@@ -1,6 +1,6 @@
 """Single units as concept detectors: overlap of every unit's mask with every concept.
 
-Fong & Vedaldi 2018 (Net2Vec), section 3.1.1, eq. 1; Bau et al. 2017 (Network Dissection) by options:
+Fong & Vedaldi 2018 (Net2Vec), section 3.1.1, eq. 1; Bau et al. 2017 (Network Dissection) by option:
 `order`, `scope` and `image_level` name the points in which the two differ.
 """
 
@@ -177,7 +177,7 @@ def dissect(
     }  # fmt: skip
 
     def vectors_of(best: pd.DataFrame) -> ConceptVectors:
-        return unit_vectors(activations, active, best, settings)
+        return unit_vectors(activations, active, best, labels.concepts["name"], settings)
 
     return Dissection(
         labels.concepts, splits, both, area, labelled, images, active.thresholds, settings,
@@ -186,7 +186,11 @@ def dissect(
 
 
 def unit_vectors(
-    activations: "Activations", active: ActiveSet, best: pd.DataFrame, settings: dict[str, Any]
+    activations: "Activations",
+    active: ActiveSet,
+    best: pd.DataFrame,
+    names: "pd.Series[str]",
+    settings: dict[str, Any],
 ) -> ConceptVectors:
     """One-hot rows: weight 1 on each concept's unit and bias -1/2 (section 3.1.2's remark)."""
     weights = np.zeros((len(best), active.shape[1]))
@@ -195,7 +199,7 @@ def unit_vectors(
     return ConceptVectors(
         weights=weights,
         bias=np.full(len(best), -0.5),
-        concepts=best.rename(columns={"concept": "name"}),
+        concepts=best.drop(columns="concept").assign(name=names),
         kind="unit",
         space=activations.space(f"binary@{active.tau}"),
         thresholds=active.thresholds,
@@ -216,8 +220,8 @@ def chance_of_best(
     """What the best of K units reaches when the label maps belong to other images.
 
     The best of many units is good by chance alone, and better still where a concept stands at the
-    same place in every picture. So the label maps are permuted among the images of a split, the best
-    unit is chosen on train, and its IoU_set on val is what a unit must exceed to mean anything.
+    same place in every picture. So the label maps are permuted among the images of a split, the
+    best unit is chosen on train, and its IoU_set on the split is what a unit must exceed.
 
     Args:
         activations: as in `dissect`; so are data, tau and label_size.

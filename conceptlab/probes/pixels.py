@@ -1,7 +1,8 @@
 """The pixel-wise problem that segmentation probes solve, and the counts that score any vectors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -56,10 +57,10 @@ class PixelProblem:
         single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
 
         def one(chunk: Chunk) -> tuple[Floats, Floats, Floats]:
-            part: tuple[Floats, Floats, Floats] = chunk_loss(
-                *_arrays(chunk), groups, *chunk.pairs(trains), single, single_bias,
-                self.alpha, xs, ys, self.mode, stride,
-            )  # fmt: skip
+            rest = (single, single_bias, self.alpha, xs, ys, self.mode, stride)
+            part: tuple[Floats, Floats, Floats] = _call(
+                chunk_loss, chunk, groups, chunk.pairs(trains), rest
+            )
             return part
 
         loss, d_weights, d_bias = np.zeros(len(bias)), np.zeros(weights.shape), np.zeros(len(bias))
@@ -78,10 +79,10 @@ class PixelProblem:
         single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
 
         def one(chunk: Chunk) -> NDArray[np.int64]:
-            part: NDArray[np.int64] = chunk_histogram(
-                *_arrays(chunk), groups, *chunk.pairs(self.trains), single, single_bias,
-                xs, ys, BINS,
-            )  # fmt: skip
+            rest = (single, single_bias, xs, ys, BINS)
+            part: NDArray[np.int64] = _call(
+                chunk_histogram, chunk, groups, chunk.pairs(self.trains), rest
+            )
             return part
 
         total = np.zeros((len(bias), 2, BINS), dtype=np.int64)
@@ -104,9 +105,8 @@ class PixelProblem:
 
         def one(chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
             offsets, concepts = chunk.pairs(self.trains)
-            counts = chunk_counts(
-                *_arrays(chunk), groups, offsets, concepts, single, single_bias, xs, ys
-            )
+            rest = (single, single_bias, xs, ys)
+            counts = _call(chunk_counts, chunk, groups, (offsets, concepts), rest)
             return np.repeat(chunk.images, np.diff(offsets)), concepts, counts
 
         none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3), np.int64))
@@ -159,7 +159,8 @@ class PairCounts:
 
     def of(self, concept: int) -> NDArray[np.int64]:
         """(n, 3) the counts of one concept, a row per image."""
-        return self.counts[self.concept == concept]
+        rows: NDArray[np.int64] = self.counts[self.concept == concept]
+        return rows
 
     def iou_ind(self) -> Floats:
         """(J,) IoU_ind of every pair (eq. 3)."""
@@ -220,8 +221,9 @@ def pair_counts(
     _require_concepts(vectors, labels)
     images = split_rows(activations, split)
     stream = Stream(active_set(activations, tau), labels, images, align_corners=align_corners)
-    usable = np.isfinite(vectors.weights).all(axis=1) & vectors.weights.any(axis=1)
-    problem = PixelProblem(stream, labels.shows() & usable, np.zeros(len(vectors), np.float32))
+    problem = PixelProblem(
+        stream, labels.shows() & vectors.usable, np.zeros(len(vectors), np.float32)
+    )
     found = problem.counts(np.nan_to_num(vectors.weights), np.nan_to_num(vectors.bias))
     names = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]]
     return PairCounts(names, *found)
@@ -265,9 +267,16 @@ def _require_concepts(vectors: ConceptVectors, labels: LabelStore) -> None:
         )
 
 
-def _arrays(chunk: Chunk) -> tuple[NDArray[np.generic], ...]:
+def _call(
+    kernel: Callable[..., Any],
+    chunk: Chunk,
+    groups: NDArray[np.int64],
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    rest: tuple[Any, ...],
+) -> Any:
+    """Run a kernel of `conceptlab.numerics.pixelwise` on a chunk."""
     labels = chunk.labels
-    return (
+    return kernel(
         chunk.offsets, chunk.index, labels.plane_offsets, labels.planes, labels.pattern,
-        labels.labelled,
+        labels.labelled, groups, *pairs, *rest,
     )  # fmt: skip

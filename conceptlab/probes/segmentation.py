@@ -37,6 +37,7 @@ LOSSES = {"bce": BCE, "net2vec": NET2VEC}
 PENALTIES = (1e-3, 1e-4, 1e-5, 1e-6)
 COARSE = 4  # rows of pixels per row visited, while far from the optimum
 TOLERANCE = {COARSE: 2e-4, 1: 5e-5}
+EVALUATIONS = 60  # passes over the images at most, for each solution
 UNIT_BIAS = -0.5
 DRAWS = 200  # bootstrap draws of held-out images
 SINGLE = "single unit"
@@ -48,11 +49,13 @@ class SegmentationProbe:
 
     By default the weighted log-loss, which is convex, is solved to its optimum. Its L2 penalty is
     chosen for each concept on a held-out fifth of the training images, and at the end the bias is
-    moved to where IoU_set on the training images is largest: the weights alpha balance the two kinds
-    of pixels, which places the mask's border where a balanced error is smallest, not where the
-    overlap is largest. Where no combination beats the best single unit on the held-out images by more
-    than one standard error, the unit is the answer (note 'single unit'). With `loss="net2vec"` everything is as in the paper: eq. 4 as printed, which
-    has no logarithm, SGD, no bias, no penalty, no move.
+    moved to where IoU_set on the training images is largest: the weights alpha balance the two
+    kinds of pixels, which places the mask's border where a balanced error is smallest, not where
+    the overlap is largest. Where no combination beats the best single unit on held-out images by
+    more than one standard error, the unit is the answer (note 'single unit').
+
+    With `loss="net2vec"` everything is as in the paper: eq. 4 as printed, which has no logarithm,
+    SGD, no bias, no penalty, no move.
 
     Args:
         loss: 'bce' or 'net2vec'.
@@ -61,7 +64,6 @@ class SegmentationProbe:
         label_size: side of the label maps; half the input size if not given.
         align_corners: how maps are interpolated.
         min_examples: concepts that fewer training images show are not fitted, and say so.
-        max_evaluations: passes over the training images, at most, for the final solution of 'bce'.
         shuffle: control: the label maps of the training images are permuted among them.
         seed: of the order of SGD's batches, and of the permutation.
 
@@ -82,7 +84,6 @@ class SegmentationProbe:
         label_size: int | None = None,
         align_corners: bool = False,
         min_examples: int = 10,
-        max_evaluations: int = 60,
         shuffle: bool = False,
         seed: int = 0,
     ) -> None:
@@ -94,7 +95,6 @@ class SegmentationProbe:
         self.label_size = label_size
         self.align_corners = align_corners
         self.min_examples = min_examples
-        self.max_evaluations = max_evaluations
         self.shuffle = shuffle
         self.seed = seed
 
@@ -106,7 +106,7 @@ class SegmentationProbe:
     @property
     def vectors(self) -> ConceptVectors:
         """The fitted vectors."""
-        return require_fitted(self, "vectors_")
+        return require_fitted(self)
 
     def fit(self, activations: "Activations", data: "ProbeDataset") -> Self:
         """Learn all concepts from the training images.
@@ -190,7 +190,7 @@ class SegmentationProbe:
     def score(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val"
     ) -> pd.DataFrame:
-        """Scores per concept: concept, category, n (images), iou_set (eq. 1), iou_ind (mean, eq. 3)."""
+        """Scores: concept, category, n (images), iou_set (eq. 1), iou_ind (mean of eq. 3)."""
         return self.counts(activations, data, split).table()
 
     def per_image(
@@ -211,7 +211,9 @@ class SegmentationProbe:
         mixed = np.random.default_rng(self.seed).permutation(images) if self.shuffle else None
         trains = np.zeros_like(labels.shows())
         trains[images] = labels.shows()[images]
-        stream = Stream(active_set(activations, self.tau), labels, images, mixed, self.align_corners)
+        stream = Stream(
+            active_set(activations, self.tau), labels, images, mixed, self.align_corners
+        )
         area = labels.size[0] * labels.size[1]
         shown = np.maximum(trains.sum(axis=0), 1)
         alpha = 1.0 - np.where(trains, labels.areas(), 0).sum(axis=0) / (shown * area)
@@ -337,7 +339,7 @@ class SegmentationProbe:
             objective,
             np.column_stack(start)[which],
             tolerance=TOLERANCE[stride],
-            max_evaluations=self.max_evaluations,
+            max_evaluations=EVALUATIONS,
         )
         log.debug("%d evaluations at stride %d", found.evaluations, stride)
         weights, bias = start[0].copy(), start[1].copy()
@@ -377,7 +379,9 @@ class SegmentationProbe:
                 speed = np.where(moving[:, None], step_weights * allowed, speed)
                 weights = np.where(moving[:, None], weights - rate * speed, weights)
                 if self.bias:
-                    bias_speed = np.where(moving, momentum * bias_speed + d_bias / count, bias_speed)
+                    bias_speed = np.where(
+                        moving, momentum * bias_speed + d_bias / count, bias_speed
+                    )
                     bias = np.where(moving, bias - rate * bias_speed, bias)
         return weights, bias
 

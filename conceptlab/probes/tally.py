@@ -41,10 +41,14 @@ def tally(
             shows[chunk.label_images],
         )  # fmt: skip
         if values is None:
-            return tally_binary(chunk.offsets, chunk.index, *common, active.shape[1], xs, ys)
+            found: tuple[Counts, Counts] = tally_binary(
+                chunk.offsets, chunk.index, *common, active.shape[1], xs, ys
+            )
+            return found
         first, last = int(chunk.images.min()), int(chunk.images.max()) + 1
         maps = values(first, last)[chunk.images - first].astype(np.float32)
-        return tally_values(maps, active.thresholds, *common, xs, ys)
+        found = tally_values(maps, active.thresholds, *common, xs, ys)
+        return found
 
     shape = (active.shape[1], len(labels.concepts))
     both, area = np.zeros(shape, np.int64), np.zeros(shape, np.int64)

@@ -132,7 +132,7 @@ def examples_step(
     return Outputs({"examples": pd.DataFrame(rows)}, {}, pictures)
 
 
-def decile_rows(table: pd.DataFrame) -> list[tuple[int, dict[str, Any]]]:
+def decile_rows(table: pd.DataFrame) -> list[tuple[int, Any]]:
     """The images at deciles 1..10 of the non-zero part of the probe's IoU_ind (section 5.1).
 
     Args:

@@ -1,6 +1,6 @@
 """The run folder: steps whose outputs appear whole or not at all, and the tables made of them.
 
-A step's outputs lie in `steps/MODEL/LAYER/STEP/` with a `step.json` that holds the key of everything
+A step's outputs lie in `steps/MODEL/LAYER/STEP/` with a `step.json` that holds the key of all that
 they depend on; a step whose key is the same is not run again. Tables and vectors of the run are put
 together from the steps that are there, so several commands can share a folder.
 """

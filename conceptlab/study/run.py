@@ -4,7 +4,8 @@ import importlib.metadata
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,7 +230,7 @@ def _run_untrained(
         for key, activations in acts.items():
             layer = Layer(activations, data, study)
             spec = layer.key("untrained", study.dissect, study.segment, study.classify)
-            session.run.step(name, key, "untrained", spec, lambda layer=layer: untrained_step(layer))
+            session.run.step(name, key, "untrained", spec, partial(untrained_step, layer))
             done()
 
 
@@ -245,8 +246,3 @@ def _best_layer(run: RunFolder, model: str, layers: Sequence[str]) -> str:
 def _bar(session: Session, title: str, total: int) -> Iterator[Callable[[], object]]:
     with tqdm(total=total, desc=title, disable=not session.progress, unit="step") as bar:
         yield bar.update
-
-
-def resolved(study: Study) -> dict[str, Any]:
-    """All settings as JSON values."""
-    return asdict(study)

@@ -186,7 +186,8 @@ def _check(value: Any, kind: str, what: str) -> None:
 def _is(value: Any, kind: str) -> bool:
     if kind == "bool" or isinstance(value, bool):
         return kind == "bool" and isinstance(value, bool)
-    return isinstance(value, {"str": str, "int": int, "float": (int, float)}[kind])
+    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+    return isinstance(value, kinds[kind])
 
 
 def _relative(study: Study, folder: Path) -> Study:

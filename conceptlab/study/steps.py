@@ -144,7 +144,11 @@ def subsets_step(layer: Layer) -> Outputs:
         sizes = [f for f in settings.sizes if f < units]
         if sizes:
             table = subset_scores(
-                probe.fit(layer.activations, layer.data), layer.activations, layer.data, sizes, split=settings.split
+                probe.fit(layer.activations, layer.data),
+                layer.activations,
+                layer.data,
+                sizes,
+                split=settings.split,
             )
             parts.append(table.assign(task=task))
     return Outputs({"subsets": pd.concat(parts) if parts else pd.DataFrame()}, {}, {})

@@ -6,6 +6,7 @@ import pandas as pd
 
 from conceptlab.analysis.similarity import distance_tables, shared_concepts
 from conceptlab.errors import InputError
+from conceptlab.probes.base import TOO_FEW
 from conceptlab.study.examples import index_json
 from conceptlab.study.folder import RunFolder, safe
 from conceptlab.study.settings import CompareSettings, Study
@@ -36,16 +37,18 @@ def write_tables(run: RunFolder, study: Study) -> None:
 
 
 def concept_table(run: RunFolder) -> pd.DataFrame:
-    """A row per model, layer, task and concept: DESIGN's `concepts.csv` with intervals and controls."""
+    """A row per model, layer, task and concept: scores, intervals, controls."""
     parts = [_segment_rows(run), _classify_rows(run)]
-    table = pd.concat([p for p in parts if len(p)], ignore_index=True) if any(
-        len(p) for p in parts
-    ) else pd.DataFrame()
+    table = (
+        pd.concat([p for p in parts if len(p)], ignore_index=True)
+        if any(len(p) for p in parts)
+        else pd.DataFrame()
+    )
     return table.reindex(columns=CONCEPT_COLUMNS) if len(table) else table
 
 
 def summary_table(concepts: pd.DataFrame) -> pd.DataFrame:
-    """Table 1: the share of concepts whose probe is at least as good as the best unit, and means."""
+    """Table 1: the share of concepts whose probe is at least as good as the best unit."""
     if not len(concepts):
         return concepts
     rows: list[dict[str, Any]] = []
@@ -61,7 +64,7 @@ def summary_table(concepts: pd.DataFrame) -> pd.DataFrame:
                 "share_probe_at_least_unit": better.mean() if len(both) else float("nan"),
                 "mean_unit": both["best_unit_score"].mean(),
                 "mean_probe": both["probe_score"].mean(),
-                "too_few": int((group["note"] != "").sum()),
+                "too_few": int((group["note"] == TOO_FEW).sum()),
             }
         )
     return pd.DataFrame(rows)
@@ -144,7 +147,8 @@ def _write_similarity(
         ]
     run.table("nearest", _first(nearest, ["model", "layer", "task"]))
     run.table("arithmetic", _first(sums, ["model", "layer", "task"]))
-    whole, parts = [], []
+    whole: list[pd.DataFrame] = []
+    parts: list[pd.DataFrame] = []
     for task in ("segment", "classify"):
         spaces = {f"{m}\t{n}": v for (m, n, t), v in loaded.items() if t == task}
         if len(spaces) < 2 or len(shared_concepts(spaces)) < 2:
@@ -165,7 +169,7 @@ def _first(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 
 def _nearest(vectors: ConceptVectors, count: int) -> pd.DataFrame:
     parts = []
-    for name, used in zip(vectors.names, vectors.weights.any(axis=1), strict=True):
+    for name, used in zip(vectors.names, vectors.usable, strict=True):
         if used:
             found = vectors.nearest(name, count).rename(columns={"concept": "neighbour"})
             found.insert(0, "rank", range(1, len(found) + 1))
@@ -192,7 +196,8 @@ def parse_sum(text: str) -> tuple[list[str], list[str]]:
     """
     plus: list[str] = []
     minus: list[str] = []
-    target, words = plus, []
+    target = plus
+    words: list[str] = []
     for token in [*text.split(), "+"]:
         if token in ("+", "-") and words:
             target.append(" ".join(words))

@@ -1,6 +1,7 @@
 """All figures that a run folder's tables allow, as PNG."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,9 @@ def write_figures(run: Path) -> list[tuple[Path, str]]:
     written = []
     for name, caption, draw in _figures(tables):
         path = run / "figures" / f"{name}.png"
-        figure = draw().figure
+        figure = draw().get_figure(root=True)
         with atomic_path(path) as temporary:
+            assert figure is not None  # axes that were drawn on belong to one
             figure.savefig(temporary, dpi=150, format="png")
         written.append((path, caption))
     return written
@@ -51,7 +53,7 @@ def _figures(tables: dict[str, pd.DataFrame]) -> Iterator[Drawn]:
                 f"figure10-{task}",
                 f"Figure 10: squared distance D_ij between the {TASKS[task]} embeddings of all "
                 "networks and layers, over the concepts that have a vector in all of them.",
-                lambda task=task: plots.plot_distances(distances, task),
+                partial(plots.plot_distances, distances, task),
             )
 
 
@@ -65,18 +67,18 @@ def _of_concepts(concepts: pd.DataFrame) -> Iterator[Drawn]:
                 f"Figure 2, {TASKS[task]}: mean {score} by category along the layers of {model}; "
                 "probe over all units (solid) and best single unit (dashed), standard errors over "
                 "concepts.",
-                lambda task=task, model=model: plots.plot_by_category(concepts, task, model),
+                partial(plots.plot_by_category, concepts, task, model),
             )
             yield (
                 f"figure5-{task}-{number}",
-                f"Figure 5, {TASKS[task]}: for how many concepts a unit of {model} is the best one.",
-                lambda task=task, model=model: plots.plot_concepts_per_unit(concepts, task, model),
+                f"Figure 5, {TASKS[task]}: for how many concepts a unit of {model} is the best.",
+                partial(plots.plot_concepts_per_unit, concepts, task, model),
             )
         yield (
             f"figure6-{task}",
             f"Figure 6, {TASKS[task]}: mean {score} over concepts, probe and best unit, for every "
             "network and layer.",
-            lambda task=task: plots.plot_models(concepts, task),
+            partial(plots.plot_models, concepts, task),
         )
         yield from _controls(scored[scored["task"] == task], task)
 
@@ -91,7 +93,7 @@ def _controls(rows: pd.DataFrame, task: str) -> Iterator[Drawn]:
             f"Controls, {TASKS[task]}, {model} {layer}: the probe with its 95 % bootstrap interval "
             "over images, beside the best unit, the best of K units under permuted label maps, the "
             "probe trained on shuffled labels, and the probe on the untrained network.",
-            lambda chosen=chosen: plots.plot_controls(chosen),
+            partial(plots.plot_controls, chosen),
         )
 
 
@@ -103,5 +105,5 @@ def _of_subsets(subsets: pd.DataFrame) -> Iterator[Drawn]:
                 f"figure3-{task}-{number}",
                 f"Figure 3, {TASKS[task]}: mean {plots.SCORE[task]} by category against the number "
                 f"F of units that the probe may use; {model} {layer}.",
-                lambda group=group, task=task: plots.plot_subsets(group, task),
+                partial(plots.plot_subsets, group, task),
             )

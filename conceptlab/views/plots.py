@@ -162,7 +162,7 @@ def plot_iou_distribution(
         said = f"{name}: {zeros:.0%} zeros"
         if len(above):
             said += f", {above.mean():.2f} ± {above.std():.2f}"
-        ax.hist(values, np.linspace(0, 1, 21), color=color, alpha=0.6, label=said)
+        ax.hist(values, np.linspace(0, 1, 21).tolist(), color=color, alpha=0.6, label=said)
     ax.set_xlabel("IoU_ind")
     ax.set_ylabel("images")
     ax.set_title(concept, fontsize=10)
@@ -183,8 +183,8 @@ def plot_distances(distances: pd.DataFrame, task: str, ax: "Axes | None" = None)
     for i in range(len(names)):
         for j in range(len(names)):
             value = float(matrix.iat[i, j])
-            ax.text(j, i, f"{value:.0f}" if value >= 10 else f"{value:.2g}", ha="center",
-                    va="center", fontsize=7, color="white" if value > middle else "black")  # fmt: skip
+            text, color = f"{value:.3g}", "white" if value > middle else "black"
+            ax.text(j, i, text, ha="center", va="center", fontsize=7, color=color)
     ax.set_xticks(range(len(names)), names, fontsize=7, rotation=45, ha="right")
     ax.set_yticks(range(len(names)), names, fontsize=7)
     return ax

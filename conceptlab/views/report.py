@@ -19,7 +19,8 @@ BINS = 20
 MOST_NEIGHBOURS = 5
 CONCEPT_COLUMNS = (
     "model", "layer", "task", "n_train", "n_val", "best_unit", "best_unit_score", "probe_score",
-    "probe_low", "probe_high", "chance_score", "shuffled_score", "untrained_score", "iou_ind", "note",
+    "probe_low", "probe_high", "chance_score", "shuffled_score", "untrained_score", "iou_ind",
+    "note",
 )  # fmt: skip
 HEADS = {
     "model": "network", "n_train": "train images", "n_val": "scored images",
@@ -139,7 +140,7 @@ def _cell(value: Any, column: str) -> tuple[str, str]:
     if isinstance(value, str):
         return value, value
     if pd.isna(value):
-        return "–", ""
+        return "-", ""
     number = float(value)
     if column.startswith("share"):
         return f"{number:.1%}", repr(number)
@@ -167,7 +168,8 @@ def _reading(summary: pd.DataFrame | None) -> list[str]:
             f"{TASKS[str(task)].capitalize()}: the highest mean {SCORE[str(task)]} of a probe is "
             f"{best['mean_probe']:.3f} ({best['model']}, {best['layer']}), where the best single "
             f"units reach {best['mean_unit']:.3f}; there the probe is at least as good as the best "
-            f"unit for {best['share_probe_at_least_unit']:.0%} of {int(best['n_concepts'])} concepts. "
+            f"unit for {best['share_probe_at_least_unit']:.0%} of {int(best['n_concepts'])} "
+            "concepts. "
             f"Over all networks and layers that share lies between "
             f"{rows['share_probe_at_least_unit'].min():.0%} and "
             f"{rows['share_probe_at_least_unit'].max():.0%}."
@@ -185,11 +187,15 @@ def _overview(concepts: pd.DataFrame) -> list[dict[str, Any]]:
         for task in TASKS:
             own = group[group["task"] == task].dropna(subset=["probe_score"])
             best = own.loc[own["probe_score"].idxmax()] if len(own) else None
-            row[task] = None if best is None else {
-                "score": float(best["probe_score"]),
-                "unit": float(best["best_unit_score"]),
-                "where": f"{best['model']} {best['layer']}",
-            }
+            row[task] = (
+                None
+                if best is None
+                else {
+                    "score": float(best["probe_score"]),
+                    "unit": float(best["best_unit_score"]),
+                    "where": f"{best['model']} {best['layer']}",
+                }
+            )
         rows.append(row)
     return rows
 
@@ -254,7 +260,7 @@ def _layer_examples(
 
 
 def _number(value: Any) -> str:
-    return "–" if pd.isna(value) else f"{float(value):.2f}"
+    return "-" if pd.isna(value) else f"{float(value):.2f}"
 
 
 def _histogram(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -269,9 +275,9 @@ def _histogram(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "name": name,
                 "kind": column.removeprefix("iou_"),
                 "counts": counts.tolist(),
-                "zeros": f"{float((values == 0).mean()):.0%}" if len(values) else "–",
-                "mean": f"{above.mean():.2f}" if len(above) else "–",
-                "sd": f"{above.std():.2f}" if len(above) else "–",
+                "zeros": f"{float((values == 0).mean()):.0%}" if len(values) else "-",
+                "mean": f"{above.mean():.2f}" if len(above) else "-",
+                "sd": f"{above.std():.2f}" if len(above) else "-",
             }
         )
     most = max([max(s["counts"], default=0) for s in series] + [1])

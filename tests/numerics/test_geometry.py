@@ -36,9 +36,7 @@ def test_crop_equals_torchvision(width, height, size, more):
 
 def test_crop_without_resize_takes_the_size_for_the_shorter_side():
     image = noise(60, 40)
-    assert np.array_equal(
-        Geometry(20, "crop").apply(image), Geometry(20, "crop", 20).apply(image)
-    )
+    assert np.array_equal(Geometry(20, "crop").apply(image), Geometry(20, "crop", 20).apply(image))
 
 
 @given(

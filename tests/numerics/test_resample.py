@@ -30,9 +30,7 @@ def test_rows_of_the_matrix_are_weights(n_in, n_out, align_corners):
 @given(sizes, sizes, st.booleans())
 def test_segments_cover_every_output_once(n_in, n_out, align_corners):
     axis = taps(n_in, n_out, align_corners)
-    owner = np.concatenate(
-        [np.full(axis.start[j + 1] - axis.start[j], j) for j in range(n_in)]
-    )
+    owner = np.concatenate([np.full(axis.start[j + 1] - axis.start[j], j) for j in range(n_in)])
     np.testing.assert_array_equal(owner, axis.low)
 
 

@@ -19,8 +19,12 @@ def blocks_of(values, size):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("shape", [(7, 3, 5, 5), (40, 2, 1, 1), (1, 4, 6, 3)])
-@given(seed=st.integers(0, 1000), tau=st.sampled_from([0.005, 0.05, 0.3, 0.99]),
-       kind=st.sampled_from(["normal", "relu", "ties", "negative"]), size=st.integers(1, 9))  # fmt: skip
+@given(
+    seed=st.integers(0, 1000),
+    tau=st.sampled_from([0.005, 0.05, 0.3, 0.99]),
+    kind=st.sampled_from(["normal", "relu", "ties", "negative"]),
+    size=st.integers(1, 9),
+)
 def test_is_the_order_statistic(dtype, shape, seed, tau, kind, size):
     values = np.random.default_rng(seed).normal(size=shape) * 100
     if kind == "relu":

@@ -112,9 +112,7 @@ class ScenesDataset(ProbeDataset):
 
 
 @lru_cache(maxsize=64)
-def draw(
-    seed: int, number: int
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int64]]:
+def draw(seed: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int64]]:
     """One picture and its labels.
 
     Returns:
@@ -146,5 +144,3 @@ def _number(spec: str, options: dict[str, str], key: str, default: int) -> int:
     if not text.isdigit():
         raise InputError(f"{spec!r}: {key} is a whole number; got {text!r}")
     return int(text)
-
-

@@ -35,7 +35,9 @@ class Canvas:
     def __init__(self, ids: dict[tuple[str, str], int]) -> None:
         self._ids = ids
         self.picture = Image.new("RGB", (SIDE, SIDE))
-        self.planes = {kind: Image.new("L", (SIDE, SIDE)) for kind in ("object", "part", "material")}
+        self.planes = {
+            kind: Image.new("L", (SIDE, SIDE)) for kind in ("object", "part", "material")
+        }
         self._draw = ImageDraw.Draw(self.picture)
         self._draws = {kind: ImageDraw.Draw(plane) for kind, plane in self.planes.items()}
         self.textures: set[str] = set()

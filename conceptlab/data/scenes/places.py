@@ -26,24 +26,41 @@ def sky(c: Canvas, rng: Rng, horizon: float) -> None:
     if rng.random() < 0.45:
         color = (250, 225, 110) if sum(first) > 300 else (235, 235, 215)
         name = "sun" if sum(first) > 300 else "moon"
-        c.ellipse(rng.uniform(12, 116), rng.uniform(10, horizon * 0.5), *[rng.uniform(6, 11)] * 2, Stuff(name), color)
+        x, y, r = rng.uniform(12, 116), rng.uniform(10, horizon * 0.5), rng.uniform(6, 11)
+        c.ellipse(x, y, r, r, Stuff(name), color)
     for _ in range(rng.integers(0, 4)):
         x, y, s = rng.uniform(0, SIDE), rng.uniform(6, horizon * 0.6), rng.uniform(8, 16)
         for dx in (-0.8, 0, 0.8):
-            c.ellipse(x + dx * s, y, s, s * rng.uniform(0.35, 0.6), Stuff("cloud"), varied(rng, (236, 238, 242), 6))
+            c.ellipse(
+                x + dx * s,
+                y,
+                s,
+                s * rng.uniform(0.35, 0.6),
+                Stuff("cloud"),
+                varied(rng, (236, 238, 242), 6),
+            )
     if rng.random() < 0.3:
         for _ in range(rng.integers(1, 4)):
-            things.bird(c, rng, rng.uniform(8, 120), rng.uniform(8, horizon * 0.7), rng.uniform(9, 18))
+            things.bird(
+                c, rng, rng.uniform(8, 120), rng.uniform(8, horizon * 0.7), rng.uniform(9, 18)
+            )
 
 
 def ground(c: Canvas, rng: Rng, top: float, name: str, material: str, color: Color) -> None:
     """What lies below a line, getting a little darker towards the viewer."""
     near = varied(rng, color)
     c.box(0, top, SIDE, SIDE, Stuff(name, "", material), near)
-    c.shade_down(top, SIDE, near, varied(rng, (int(near[0] * 0.82), int(near[1] * 0.82), int(near[2] * 0.82)), 4))
+    c.shade_down(
+        top,
+        SIDE,
+        near,
+        varied(rng, (int(near[0] * 0.82), int(near[1] * 0.82), int(near[2] * 0.82)), 4),
+    )
 
 
-def ridge(c: Canvas, rng: Rng, horizon: float, height: float, name: str, material: str, color: Color) -> None:
+def ridge(
+    c: Canvas, rng: Rng, horizon: float, height: float, name: str, material: str, color: Color
+) -> None:
     """Peaks along the horizon."""
     x = np.linspace(-10, SIDE + 10, rng.integers(5, 9))
     y = horizon - rng.uniform(0.25, 1, len(x)) * height
@@ -52,10 +69,21 @@ def ridge(c: Canvas, rng: Rng, horizon: float, height: float, name: str, materia
     if name == "mountain" and rng.random() < 0.6:
         for px, py in points[1:-1]:
             if py < horizon - height * 0.6:
-                c.polygon([(px - 6, py + 8), (px, py), (px + 6, py + 8)], Stuff(name, "summit", "snow"), (240, 244, 250))
+                c.polygon(
+                    [(px - 6, py + 8), (px, py), (px + 6, py + 8)],
+                    Stuff(name, "summit", "snow"),
+                    (240, 244, 250),
+                )
 
 
-def scatter(c: Canvas, rng: Rng, thing: Thing, count: int, near: tuple[float, float], size: tuple[float, float]) -> None:
+def scatter(
+    c: Canvas,
+    rng: Rng,
+    thing: Thing,
+    count: int,
+    near: tuple[float, float],
+    size: tuple[float, float],
+) -> None:
     """Several of a thing, the farther ones first and smaller."""
     for y in np.sort(rng.uniform(*near, count)):
         depth = (y - near[0]) / max(near[1] - near[0], 1)
@@ -88,8 +116,15 @@ def street(c: Canvas, rng: Rng) -> None:
     scatter(c, rng, things.tree, maybe(rng, 0.5, 2), (72, 84), (34, 44))
     road = rng.uniform(86, 94)
     c.box(0, road, SIDE, SIDE, Stuff("road", "", "asphalt"), varied(rng, (84, 84, 88), 6))
-    for dash in np.arange(-5, SIDE, 24):
-        c.box(dash, road + 14, dash + 12, road + 16, Stuff("road", "marking", "asphalt"), (230, 228, 210))
+    for dash in range(-5, SIDE, 24):
+        c.box(
+            dash,
+            road + 14,
+            dash + 12,
+            road + 16,
+            Stuff("road", "marking", "asphalt"),
+            (230, 228, 210),
+        )
     scatter(c, rng, things.streetlight, maybe(rng, 0.6, 2), (82, 88), (48, 60))
     scatter(c, rng, things.person, maybe(rng, 0.6, 3), (82, 92), (20, 28))
     scatter(c, rng, things.car, maybe(rng, 0.85, 3), (104, 124), (32, 52))
@@ -177,7 +212,9 @@ def field(c: Canvas, rng: Rng) -> None:
     sky(c, rng, horizon)
     if rng.random() < 0.5:
         ridge(c, rng, horizon + 2, rng.uniform(8, 20), "hill", "grass", (92, 132, 84))
-    ground(c, rng, horizon, "meadow", "grass", (150, 160, 70) if rng.random() < 0.5 else (110, 150, 60))
+    ground(
+        c, rng, horizon, "meadow", "grass", (150, 160, 70) if rng.random() < 0.5 else (110, 150, 60)
+    )
     scatter(c, rng, things.tree, maybe(rng, 0.6, 2), (horizon + 4, 104), (24, 56))
     if rng.random() < 0.5:
         things.fence(c, rng, SIDE / 2, rng.uniform(96, 116), 68)
@@ -199,10 +236,24 @@ def _room(c: Canvas, rng: Rng, walls: tuple[Color, ...]) -> float:
     if rng.random() < 0.5:
         x, y, s = rng.uniform(24, 104), rng.uniform(26, 40), rng.uniform(13, 20)
         c.box(x - s, y - s, x + s, y + s, Stuff("casement", "frame", "wood"), (235, 232, 226))
-        c.box(x - s * 0.85, y - s * 0.85, x + s * 0.85, y + s * 0.85, Stuff("casement", "window", "glass"), (160, 200, 235))
+        c.box(
+            x - s * 0.85,
+            y - s * 0.85,
+            x + s * 0.85,
+            y + s * 0.85,
+            Stuff("casement", "window", "glass"),
+            (160, 200, 235),
+        )
         for side in (-1, 1):
             left, right = sorted((x + side * s * 0.75, x + side * s * 1.3))
-            c.box(left, y - s * 1.15, right, y + s * 1.25, Stuff("curtain", "", "fabric"), things.pick(rng))
+            c.box(
+                left,
+                y - s * 1.15,
+                right,
+                y + s * 1.25,
+                Stuff("curtain", "", "fabric"),
+                things.pick(rng),
+            )
         texture(c, rng, Stuff("curtain"), 0.7)
     return line
 
@@ -212,8 +263,22 @@ def kitchen(c: Canvas, rng: Rng) -> None:
     line = _room(c, rng, ((235, 230, 215), (200, 220, 215), (240, 215, 170), (215, 200, 190)))
     if rng.random() < 0.75:
         right = rng.uniform(50, 90)
-        c.box(0, line - 26, right, line + 8, Stuff("counter", "", "wood"), things.pick(rng, ((150, 100, 64), (225, 222, 214), (90, 120, 130))))
-        c.box(0, line - 29, right + 3, line - 25, Stuff("counter", "top", "stone"), varied(rng, (110, 108, 106)))
+        c.box(
+            0,
+            line - 26,
+            right,
+            line + 8,
+            Stuff("counter", "", "wood"),
+            things.pick(rng, ((150, 100, 64), (225, 222, 214), (90, 120, 130))),
+        )
+        c.box(
+            0,
+            line - 29,
+            right + 3,
+            line - 25,
+            Stuff("counter", "top", "stone"),
+            varied(rng, (110, 108, 106)),
+        )
         for x in rng.uniform(8, right - 8, rng.integers(0, 4)):
             things.cup(c, rng, float(x), line - 29, rng.uniform(9, 14))
     things.table(c, rng, rng.uniform(56, 92), rng.uniform(110, 120), rng.uniform(46, 66))

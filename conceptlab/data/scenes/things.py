@@ -11,7 +11,13 @@ BRIGHT: tuple[Color, ...] = (
     (240, 130, 30), (130, 60, 160), (240, 150, 180), (130, 130, 136), (110, 70, 40),
 )  # fmt: skip
 WOOD: Color = (125, 82, 48)
-LEAVES: tuple[Color, ...] = ((45, 120, 50), (70, 150, 60), (30, 90, 45), (200, 120, 30), (150, 160, 50))
+LEAVES: tuple[Color, ...] = (
+    (45, 120, 50),
+    (70, 150, 60),
+    (30, 90, 45),
+    (200, 120, 30),
+    (150, 160, 50),
+)
 SKIN: tuple[Color, ...] = ((236, 190, 160), (150, 100, 70), (205, 150, 115))
 
 
@@ -28,7 +34,11 @@ def house(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     c.box(x - w / 2, y - h, x + w / 2, y, Stuff("house", "", material), varied(rng, walls))
     top = y - h - s * rng.uniform(0.3, 0.5)
     peak = [(x - w * 0.58, y - h), (x, top), (x + w * 0.58, y - h)]
-    c.polygon(peak, Stuff("house", "roof", "stone"), pick(rng, ((130, 50, 45), (80, 82, 92), (100, 66, 46))))
+    c.polygon(
+        peak,
+        Stuff("house", "roof", "stone"),
+        pick(rng, ((130, 50, 45), (80, 82, 92), (100, 66, 46))),
+    )
     d = w * 0.11
     c.box(x - d, y - h * 0.48, x + d, y, Stuff("house", "door", "wood"), pick(rng))
     for side in (-1, 1):
@@ -63,25 +73,60 @@ def bush(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
 def car(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A body, a cabin with windows, two wheels."""
     color, h = pick(rng), s * 0.24
-    cabin = [(x - s * 0.3, y - h), (x - s * 0.18, y - h * 1.9), (x + s * 0.16, y - h * 1.9), (x + s * 0.3, y - h)]
+    cabin = [
+        (x - s * 0.3, y - h),
+        (x - s * 0.18, y - h * 1.9),
+        (x + s * 0.16, y - h * 1.9),
+        (x + s * 0.3, y - h),
+    ]
     c.polygon(cabin, Stuff("car", "body", "metal"), color)
     for left, right in ((-0.21, -0.02), (0.02, 0.2)):
-        pane = [(x + left * s, y - h), (x + left * s * 0.75, y - h * 1.7), (x + right * s * 0.75, y - h * 1.7), (x + right * s, y - h)]
+        pane = [
+            (x + left * s, y - h),
+            (x + left * s * 0.75, y - h * 1.7),
+            (x + right * s * 0.75, y - h * 1.7),
+            (x + right * s, y - h),
+        ]
         c.polygon(pane, Stuff("car", "window", "glass"), (165, 200, 220))
     c.box(x - s / 2, y - h * 1.05, x + s / 2, y - h * 0.2, Stuff("car", "body", "metal"), color)
     for wheel in (-0.28, 0.28):
-        c.ellipse(x + wheel * s, y - s * 0.06, s * 0.1, s * 0.1, Stuff("car", "wheel", "rubber"), (28, 28, 30))
-        c.ellipse(x + wheel * s, y - s * 0.06, s * 0.04, s * 0.04, Stuff("car", "wheel", "metal"), (180, 180, 185))
+        c.ellipse(
+            x + wheel * s,
+            y - s * 0.06,
+            s * 0.1,
+            s * 0.1,
+            Stuff("car", "wheel", "rubber"),
+            (28, 28, 30),
+        )
+        c.ellipse(
+            x + wheel * s,
+            y - s * 0.06,
+            s * 0.04,
+            s * 0.04,
+            Stuff("car", "wheel", "metal"),
+            (180, 180, 185),
+        )
 
 
 def boat(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A hull, a mast, sails."""
-    hull = [(x - s * 0.45, y - s * 0.2), (x + s * 0.45, y - s * 0.2), (x + s * 0.3, y), (x - s * 0.3, y)]
+    hull = [
+        (x - s * 0.45, y - s * 0.2),
+        (x + s * 0.45, y - s * 0.2),
+        (x + s * 0.3, y),
+        (x - s * 0.3, y),
+    ]
     c.polygon(hull, Stuff("boat", "hull", "wood"), pick(rng))
-    c.line([(x, y - s * 0.2), (x, y - s * 1.05)], s * 0.04, Stuff("boat", "mast", "wood"), (90, 60, 40))
+    c.line(
+        [(x, y - s * 0.2), (x, y - s * 1.05)], s * 0.04, Stuff("boat", "mast", "wood"), (90, 60, 40)
+    )
     color = pick(rng, ((240, 238, 230), (230, 80, 60), (245, 210, 90)))
     for side, reach in ((-1, 0.36), (1, 0.28)):
-        sail = [(x + side * s * 0.03, y - s), (x + side * s * 0.03, y - s * 0.26), (x + side * s * reach, y - s * 0.26)]
+        sail = [
+            (x + side * s * 0.03, y - s),
+            (x + side * s * 0.03, y - s * 0.26),
+            (x + side * s * reach, y - s * 0.26),
+        ]
         c.polygon(sail, Stuff("boat", "sail", "fabric"), color)
 
 
@@ -89,9 +134,26 @@ def person(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A head, a body, arms, two legs."""
     skin, shirt, trousers = pick(rng, SKIN), pick(rng), pick(rng)
     for side in (-1, 1):
-        c.line([(x + side * s * 0.06, y - s * 0.45), (x + side * s * 0.09, y)], s * 0.09, Stuff("person", "leg", "fabric"), trousers)
-        c.line([(x + side * s * 0.1, y - s * 0.74), (x + side * s * 0.2, y - s * 0.48)], s * 0.07, Stuff("person", "arm", "fabric"), shirt)
-    c.box(x - s * 0.12, y - s * 0.78, x + s * 0.12, y - s * 0.4, Stuff("person", "body", "fabric"), shirt)
+        c.line(
+            [(x + side * s * 0.06, y - s * 0.45), (x + side * s * 0.09, y)],
+            s * 0.09,
+            Stuff("person", "leg", "fabric"),
+            trousers,
+        )
+        c.line(
+            [(x + side * s * 0.1, y - s * 0.74), (x + side * s * 0.2, y - s * 0.48)],
+            s * 0.07,
+            Stuff("person", "arm", "fabric"),
+            shirt,
+        )
+    c.box(
+        x - s * 0.12,
+        y - s * 0.78,
+        x + s * 0.12,
+        y - s * 0.4,
+        Stuff("person", "body", "fabric"),
+        shirt,
+    )
     c.ellipse(x, y - s * 0.88, s * 0.1, s * 0.11, Stuff("person", "head", "skin"), skin)
 
 
@@ -100,17 +162,33 @@ def dog(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     fur = pick(rng, ((120, 80, 50), (60, 50, 46), (225, 205, 170), (240, 240, 236)))
     for leg in (-0.3, -0.18, 0.14, 0.26):
         c.box(x + leg * s, y - s * 0.3, x + (leg + 0.07) * s, y, Stuff("dog", "leg", "fur"), fur)
-    c.line([(x - s * 0.32, y - s * 0.42), (x - s * 0.48, y - s * 0.66)], s * 0.07, Stuff("dog", "tail", "fur"), fur)
+    c.line(
+        [(x - s * 0.32, y - s * 0.42), (x - s * 0.48, y - s * 0.66)],
+        s * 0.07,
+        Stuff("dog", "tail", "fur"),
+        fur,
+    )
     c.ellipse(x, y - s * 0.4, s * 0.36, s * 0.17, Stuff("dog", "body", "fur"), fur)
-    c.ellipse(x + s * 0.38, y - s * 0.58, s * 0.16, s * 0.14, Stuff("dog", "head", "fur"), varied(rng, fur, 8))
-    c.ellipse(x + s * 0.52, y - s * 0.56, s * 0.05, s * 0.04, Stuff("dog", "head", "fur"), (25, 20, 20))
+    c.ellipse(
+        x + s * 0.38,
+        y - s * 0.58,
+        s * 0.16,
+        s * 0.14,
+        Stuff("dog", "head", "fur"),
+        varied(rng, fur, 8),
+    )
+    c.ellipse(
+        x + s * 0.52, y - s * 0.56, s * 0.05, s * 0.04, Stuff("dog", "head", "fur"), (25, 20, 20)
+    )
 
 
 def bird(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A body, a head, a raised wing."""
     color = pick(rng, ((240, 240, 240), (40, 40, 46), (60, 100, 180), (210, 60, 50)))
     c.ellipse(x, y, s * 0.4, s * 0.18, Stuff("bird", "body", "feathers"), color)
-    c.ellipse(x + s * 0.38, y - s * 0.14, s * 0.14, s * 0.14, Stuff("bird", "head", "feathers"), color)
+    c.ellipse(
+        x + s * 0.38, y - s * 0.14, s * 0.14, s * 0.14, Stuff("bird", "head", "feathers"), color
+    )
     wing = [(x - s * 0.2, y), (x + s * 0.15, y), (x - s * 0.15, y - s * 0.5)]
     c.polygon(wing, Stuff("bird", "wing", "feathers"), varied(rng, color, 20))
 
@@ -118,16 +196,29 @@ def bird(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
 def flower(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A stem and petals around a middle."""
     c.line([(x, y), (x, y - s * 0.6)], s * 0.08, Stuff("flower", "stem", "foliage"), (60, 130, 50))
-    color = pick(rng, ((220, 40, 60), (245, 205, 50), (240, 150, 190), (150, 70, 180), (245, 245, 245)))
+    color = pick(
+        rng, ((220, 40, 60), (245, 205, 50), (240, 150, 190), (150, 70, 180), (245, 245, 245))
+    )
     for angle in np.arange(5) * 2 * np.pi / 5 + rng.uniform(0, 1):
-        c.ellipse(x + np.cos(angle) * s * 0.2, y - s * 0.7 + np.sin(angle) * s * 0.2, s * 0.15, s * 0.15, Stuff("flower", "petal", "foliage"), color)
+        c.ellipse(
+            x + np.cos(angle) * s * 0.2,
+            y - s * 0.7 + np.sin(angle) * s * 0.2,
+            s * 0.15,
+            s * 0.15,
+            Stuff("flower", "petal", "foliage"),
+            color,
+        )
     c.ellipse(x, y - s * 0.7, s * 0.1, s * 0.1, Stuff("flower"), (240, 190, 40))
 
 
 def rock(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """An uneven block of stone."""
     angles = np.sort(rng.uniform(0, np.pi, 5))
-    points = [(x - s / 2, y), *((x - np.cos(a) * s * 0.5, y - np.sin(a) * s * rng.uniform(0.35, 0.55)) for a in angles), (x + s / 2, y)]
+    points = [
+        (x - s / 2, y),
+        *((x - np.cos(a) * s * 0.5, y - np.sin(a) * s * rng.uniform(0.35, 0.55)) for a in angles),
+        (x + s / 2, y),
+    ]
     c.polygon(points, Stuff("rock", "", "stone"), varied(rng, (128, 124, 118)))
 
 
@@ -135,7 +226,11 @@ def cactus(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A column with two arms."""
     green = varied(rng, (60, 125, 70))
     for side, low in ((-1, 0.4), (1, 0.55)):
-        bend = [(x, y - s * low), (x + side * s * 0.22, y - s * low), (x + side * s * 0.22, y - s * (low + 0.28))]
+        bend = [
+            (x, y - s * low),
+            (x + side * s * 0.22, y - s * low),
+            (x + side * s * 0.22, y - s * (low + 0.28)),
+        ]
         c.line(bend, s * 0.1, Stuff("cactus", "arm", "foliage"), green)
     c.box(x - s * 0.08, y - s, x + s * 0.08, y, Stuff("cactus", "trunk", "foliage"), green)
 
@@ -144,22 +239,53 @@ def fence(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """Posts and two rails."""
     color = pick(rng, ((235, 232, 225), WOOD, (150, 110, 75)))
     for rail in (0.18, 0.36):
-        c.line([(x - s, y - s * rail), (x + s, y - s * rail)], s * 0.05, Stuff("fence", "", "wood"), color)
+        c.line(
+            [(x - s, y - s * rail), (x + s, y - s * rail)],
+            s * 0.05,
+            Stuff("fence", "", "wood"),
+            color,
+        )
     for post in np.linspace(-1, 1, 9):
-        c.box(x + post * s - s * 0.04, y - s * 0.5, x + post * s + s * 0.04, y, Stuff("fence", "", "wood"), color)
+        c.box(
+            x + post * s - s * 0.04,
+            y - s * 0.5,
+            x + post * s + s * 0.04,
+            y,
+            Stuff("fence", "", "wood"),
+            color,
+        )
 
 
 def streetlight(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A tall post with a lamp."""
-    c.line([(x, y), (x, y - s), (x + s * 0.2, y - s)], s * 0.05, Stuff("streetlight", "post", "metal"), (70, 72, 76))
-    c.ellipse(x + s * 0.2, y - s * 0.96, s * 0.08, s * 0.06, Stuff("streetlight", "bulb", "glass"), pick(rng, ((250, 235, 160), (225, 225, 230))))
+    c.line(
+        [(x, y), (x, y - s), (x + s * 0.2, y - s)],
+        s * 0.05,
+        Stuff("streetlight", "post", "metal"),
+        (70, 72, 76),
+    )
+    c.ellipse(
+        x + s * 0.2,
+        y - s * 0.96,
+        s * 0.08,
+        s * 0.06,
+        Stuff("streetlight", "bulb", "glass"),
+        pick(rng, ((250, 235, 160), (225, 225, 230))),
+    )
 
 
 def table(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A top and legs, and often a cup."""
     wood = varied(rng, WOOD, 20)
     for side in (-1, 1):
-        c.box(x + side * s * 0.4 - s * 0.03, y - s * 0.5, x + side * s * 0.4 + s * 0.03, y, Stuff("table", "leg", "wood"), wood)
+        c.box(
+            x + side * s * 0.4 - s * 0.03,
+            y - s * 0.5,
+            x + side * s * 0.4 + s * 0.03,
+            y,
+            Stuff("table", "leg", "wood"),
+            wood,
+        )
     c.box(x - s * 0.5, y - s * 0.56, x + s * 0.5, y - s * 0.47, Stuff("table", "top", "wood"), wood)
     if rng.random() < 0.7:
         cup(c, rng, x + s * rng.uniform(-0.3, 0.3), y - s * 0.56, s * 0.24)
@@ -168,32 +294,70 @@ def table(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
 def cup(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A cup with a handle."""
     color = pick(rng)
-    c.ellipse(x + s * 0.42, y - s * 0.4, s * 0.2, s * 0.22, Stuff("cup", "handle", "ceramic"), color)
-    c.polygon([(x - s * 0.42, y - s * 0.85), (x + s * 0.42, y - s * 0.85), (x + s * 0.3, y), (x - s * 0.3, y)], Stuff("cup", "body", "ceramic"), color)
+    c.ellipse(
+        x + s * 0.42, y - s * 0.4, s * 0.2, s * 0.22, Stuff("cup", "handle", "ceramic"), color
+    )
+    c.polygon(
+        [
+            (x - s * 0.42, y - s * 0.85),
+            (x + s * 0.42, y - s * 0.85),
+            (x + s * 0.3, y),
+            (x - s * 0.3, y),
+        ],
+        Stuff("cup", "body", "ceramic"),
+        color,
+    )
 
 
 def chair(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A seat, a back, legs."""
     color = pick(rng, (WOOD, (180, 50, 50), (60, 90, 140), (230, 225, 210)))
     for leg in (-0.26, 0.22):
-        c.box(x + leg * s, y - s * 0.42, x + (leg + 0.06) * s, y, Stuff("chair", "leg", "wood"), color)
+        c.box(
+            x + leg * s, y - s * 0.42, x + (leg + 0.06) * s, y, Stuff("chair", "leg", "wood"), color
+        )
     c.box(x - s * 0.3, y - s, x - s * 0.2, y - s * 0.4, Stuff("chair", "back", "wood"), color)
-    c.box(x - s * 0.3, y - s * 0.48, x + s * 0.3, y - s * 0.38, Stuff("chair", "seat", "wood"), color)
+    c.box(
+        x - s * 0.3, y - s * 0.48, x + s * 0.3, y - s * 0.38, Stuff("chair", "seat", "wood"), color
+    )
 
 
 def lamp(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A foot, a post, a shade."""
     c.ellipse(x, y, s * 0.2, s * 0.05, Stuff("lamp", "post", "metal"), (70, 66, 62))
     c.line([(x, y), (x, y - s * 0.6)], s * 0.05, Stuff("lamp", "post", "metal"), (70, 66, 62))
-    shade = [(x - s * 0.3, y - s * 0.55), (x + s * 0.3, y - s * 0.55), (x + s * 0.17, y - s), (x - s * 0.17, y - s)]
-    c.polygon(shade, Stuff("lamp", "shade", "fabric"), pick(rng, ((250, 230, 150), (240, 240, 235), (220, 90, 70), (120, 160, 200))))
+    shade = [
+        (x - s * 0.3, y - s * 0.55),
+        (x + s * 0.3, y - s * 0.55),
+        (x + s * 0.17, y - s),
+        (x - s * 0.17, y - s),
+    ]
+    c.polygon(
+        shade,
+        Stuff("lamp", "shade", "fabric"),
+        pick(rng, ((250, 230, 150), (240, 240, 235), (220, 90, 70), (120, 160, 200))),
+    )
 
 
 def picture(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A framed picture on a wall."""
     w, h = s * rng.uniform(0.4, 0.6), s * rng.uniform(0.35, 0.5)
-    c.box(x - w, y - h, x + w, y + h, Stuff("picture", "frame", "wood"), pick(rng, (WOOD, (40, 36, 34), (210, 170, 70))))
-    c.box(x - w * 0.8, y - h * 0.78, x + w * 0.8, y + h * 0.78, Stuff("picture", "", "paper"), pick(rng))
+    c.box(
+        x - w,
+        y - h,
+        x + w,
+        y + h,
+        Stuff("picture", "frame", "wood"),
+        pick(rng, (WOOD, (40, 36, 34), (210, 170, 70))),
+    )
+    c.box(
+        x - w * 0.8,
+        y - h * 0.78,
+        x + w * 0.8,
+        y + h * 0.78,
+        Stuff("picture", "", "paper"),
+        pick(rng),
+    )
     c.ellipse(x, y, w * 0.4, h * 0.4, Stuff("picture", "", "paper"), pick(rng))
 
 
@@ -203,8 +367,22 @@ def bed(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     c.box(x - s * 0.62, y - s * 0.7, x - s * 0.52, y, Stuff("bed", "headboard", "wood"), wood)
     c.box(x - s * 0.55, y - s * 0.2, x + s * 0.6, y - s * 0.06, Stuff("bed", "frame", "wood"), wood)
     c.box(x + s * 0.52, y - s * 0.36, x + s * 0.6, y, Stuff("bed", "leg", "wood"), wood)
-    c.box(x - s * 0.52, y - s * 0.42, x + s * 0.52, y - s * 0.14, Stuff("bed", "blanket", "fabric"), pick(rng))
-    c.ellipse(x - s * 0.36, y - s * 0.46, s * 0.15, s * 0.08, Stuff("bed", "pillow", "fabric"), (238, 236, 232))
+    c.box(
+        x - s * 0.52,
+        y - s * 0.42,
+        x + s * 0.52,
+        y - s * 0.14,
+        Stuff("bed", "blanket", "fabric"),
+        pick(rng),
+    )
+    c.ellipse(
+        x - s * 0.36,
+        y - s * 0.46,
+        s * 0.15,
+        s * 0.08,
+        Stuff("bed", "pillow", "fabric"),
+        (238, 236, 232),
+    )
 
 
 def ball(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
