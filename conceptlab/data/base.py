@@ -173,13 +173,15 @@ class ProbeDataset(ABC):
 
         Args:
             i: which picture.
-            size: side, or (h, w); the labels' own if not given.
+            size: side, or (h, w); the geometry's, or else the labels' own, if not given.
             geometry: which part of the picture; the whole if not given.
 
         Returns:
             {concept id: (h, w)}, only concepts that have a pixel.
         """
         labels = self.labels(i)
+        if size is None and geometry is not None:
+            size = geometry.size
         if size is not None:
             wanted = (size, size) if isinstance(size, int) else size
             shape = labels.planes.shape[1:]
