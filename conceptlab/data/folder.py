@@ -4,10 +4,7 @@
 if there is one, `scenes.csv` (image,scene).
 """
 
-import csv
 import hashlib
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from conceptlab.data.base import (
     MOST_CATEGORIES,
@@ -29,7 +26,8 @@ from conceptlab.data.base import (
     parse_spec,
     take_options,
 )
-from conceptlab.data.colors import NAMES, name_pixels
+from conceptlab.data.colors import NAMES, color_table, name_pixels
+from conceptlab.data.read import read_header, read_image, read_index_map, read_rows
 from conceptlab.errors import ConceptlabError, DataError, InputError
 from conceptlab.numerics.parallel import ordered_map
 
@@ -37,11 +35,6 @@ IMAGES = (".jpg", ".jpeg", ".png")
 IGNORE = "ignore"
 ASPECT = 0.02  # relative difference of aspects that rounding can explain
 VAL_SHARE = 5
-#: What PIL raises on files that it cannot read.
-FAULTS = (
-    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError,
-    Image.DecompressionBombError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,47 +51,6 @@ class Item:
     def name(self) -> str:
         """'split/NAME'."""
         return f"{self.split}/{self.stem}"
-
-
-def read_image(path: Path) -> Image.Image:
-    """An RGB picture, fully decoded.
-
-    Raises:
-        DataError: the file is missing, truncated, or no picture.
-    """
-    picture = _open(path)
-    if picture.mode.startswith("I"):  # 16 bits per pixel; PIL would clip, not scale
-        picture = Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8))
-    if picture.mode == "P" and "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    return picture.convert("RGB")
-
-
-def read_index_map(path: Path) -> NDArray[np.int64]:
-    """(h, w) the values of an 8- or 16-bit index map; of a palette picture, the palette's indices.
-
-    Raises:
-        DataError: the file is missing, damaged, or has more than one channel.
-    """
-    picture = _open(path)
-    if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
-        raise DataError(
-            f"{path} is a {picture.mode} picture; a label map has one channel of class indices"
-        )
-    return np.asarray(picture).astype(np.int64)
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture.copy()
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path} is damaged or no picture") from None
-    except FAULTS as error:
-        raise DataError(f"{path} is damaged or no picture ({error})") from error
 
 
 @SOURCES.register("folder")
@@ -204,7 +156,8 @@ class FolderDataset(ProbeDataset):
             raise DataError(f"cannot read {self._items[i].image} ({error.strerror})") from error
 
     def _label_bytes(self) -> Iterator[bytes]:
-        yield repr((self.colors, self._classes.to_csv())).encode()
+        yield self._classes.to_csv().encode()
+        yield color_table().tobytes() if self.colors else b""
         for item in self._items:
             yield item.scene.encode()
             try:
@@ -266,7 +219,7 @@ class FolderDataset(ProbeDataset):
 
     def _check_aspect(self, item: Item, indices: NDArray[np.int64]) -> Image.Image:
         height, width = indices.shape
-        picture = read_image(item.image) if self.colors else _header(item.image)
+        picture = read_image(item.image) if self.colors else read_header(item.image)
         ratio = (picture.width / picture.height) / (width / height)
         if abs(ratio - 1) > max(ASPECT, 1.5 / min(width, height)):
             raise DataError(
@@ -276,32 +229,8 @@ class FolderDataset(ProbeDataset):
         return picture
 
 
-def _header(path: Path) -> Image.Image:
-    """A picture of which only the size is wanted."""
-    try:
-        with Image.open(path) as picture:
-            return picture
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except FAULTS as error:
-        raise DataError(f"{path} is damaged or no picture") from error
-
-
-def _read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not set(columns) <= set(reader.fieldnames or []):
-                raise DataError(f"{path} needs the columns {','.join(columns)} in its first line")
-            return [{c: (row[c] or "").strip() for c in columns} for row in reader]
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV in UTF-8 ({error})") from error
-
-
 def _read_classes(path: Path) -> pd.DataFrame:
-    rows = _read_rows(path, ("index", "name", "category"))
+    rows = read_rows(path, ("index", "name", "category"))
     for row in rows:
         if not row["index"].isdecimal() or int(row["index"]) > 65535:
             raise DataError(f"{path}: {row['index']!r} is no index in 0..65535")
@@ -318,7 +247,7 @@ def _read_classes(path: Path) -> pd.DataFrame:
 def _read_scenes(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    rows = _read_rows(path, ("image", "scene"))
+    rows = read_rows(path, ("image", "scene"))
     for image, count in Counter(row["image"] for row in rows).items():
         if count > 1:
             raise DataError(f"{path}: {image!r} stands in {count} rows; a picture has one scene")

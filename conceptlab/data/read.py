@@ -1,0 +1,88 @@
+"""Reading pictures, label maps and tables, with one clear sentence about what cannot be read."""
+
+import csv
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from conceptlab.errors import DataError
+
+#: What PIL raises on files that it cannot read.
+FAULTS = (
+    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError,
+    Image.DecompressionBombError,
+)  # fmt: skip
+
+
+def read_image(path: Path) -> Image.Image:
+    """An RGB picture, fully decoded.
+
+    Raises:
+        DataError: the file is missing, truncated, or no picture.
+    """
+    picture = _open(path)
+    if picture.mode.startswith("I"):  # 16 bits per pixel; PIL would clip, not scale
+        picture = Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8))
+    if picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture.convert("RGB")
+
+
+def read_index_map(path: Path) -> NDArray[np.int64]:
+    """(h, w) the values of an 8- or 16-bit index map; of a palette picture, the palette's indices.
+
+    Raises:
+        DataError: the file is missing, damaged, or has more than one channel.
+    """
+    picture = _open(path)
+    if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
+        raise DataError(
+            f"{path} is a {picture.mode} picture; a label map has one channel of class indices"
+        )
+    return np.asarray(picture).astype(np.int64)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture.copy()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path} is damaged or no picture") from None
+    except FAULTS as error:
+        raise DataError(f"{path} is damaged or no picture ({error})") from error
+
+
+def read_header(path: Path) -> Image.Image:
+    """A picture of which only the size is wanted."""
+    try:
+        with Image.open(path) as picture:
+            return picture
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except FAULTS as error:
+        raise DataError(f"{path} is damaged or no picture") from error
+
+
+def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a CSV file, stripped; a missing cell is ''.
+
+    Raises:
+        DataError: the file is missing, no CSV in UTF-8, or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not set(columns) <= set(reader.fieldnames or []):
+                raise DataError(f"{path} needs the columns {','.join(columns)} in its first line")
+            return [{c: (row[c] or "").strip() for c in columns} for row in reader]
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV in UTF-8 ({error})") from error
