@@ -58,7 +58,8 @@ def name_lch(
     """The index into `NAMES` by lightness, chroma and hue; the first rule that holds decides."""
     red, warm, yellow = (hue < 42) | (hue >= 350), (hue >= 42) & (hue < 75), hue < 112
     rules = [
-        (lightness < 18, "black"),
+        ((lightness < 18) & (chroma < 50), "black"),
+        (lightness < 6, "black"),
         ((chroma < 10) & (lightness < 28), "black"),
         ((chroma < 10) & (lightness > 86), "white"),
         (chroma < 10, "grey"),
@@ -74,7 +75,7 @@ def name_lch(
         (yellow & (hue < 82) & (chroma > 60) & (lightness < 80), "orange"),
         (yellow, "yellow"),
         (hue < 190, "green"),
-        (hue < 296, "blue"),
+        (hue < 307, "blue"),  # that of pure sRGB blue is 306
         ((hue >= 325) & (lightness > 55), "pink"),
         ((hue < 330) | (lightness < 45), "purple"),
     ]

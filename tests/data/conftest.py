@@ -12,6 +12,7 @@ CLASSES = "index,name,category\n0,sky,object\n1,house,object\n2,wood,material\n2
 
 def write_tree(root: Path, splits=SPLITS, size=(12, 8), scale=2) -> Path:
     """Pictures of `size` and labels `scale` times smaller: bands of sky, house, wood and void."""
+    root.mkdir()
     rng = np.random.default_rng(3)
     width, height = size
     for split, count in splits.items():

@@ -1,15 +1,13 @@
 """The folder source: what it reads, and what it says of bad input."""
 
-import pickle
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from conceptlab.data import load_data
 from conceptlab.data.colors import NAMES
-from conceptlab.data.folder import read_image, read_index_map
-from conceptlab.errors import DataError, InputError
+from conceptlab.data.read import read_image, read_index_map
+from conceptlab.errors import DataError
 
 from .conftest import CLASSES, write_tree
 
