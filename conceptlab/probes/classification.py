@@ -12,9 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.labels import LabelStore, label_store
+from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.metrics import mean_interval
 from conceptlab.numerics.solvers import minimise
-from conceptlab.probes.base import PROBES, TOO_FEW, described, folds, require_fitted
+from conceptlab.probes.base import (
+    CONFIDENT,
+    PROBES,
+    SINGLE,
+    TOO_FEW,
+    described,
+    folds,
+    require_fitted,
+)
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectors import ConceptVectors
 
@@ -156,7 +165,8 @@ class ClassificationProbe:
 
     The balanced log-loss is solved to its optimum on standardised inputs; the L2 penalty is chosen
     for each concept by cross-validation over runs of neighbouring training images. Weights are over
-    the raw activations, as in eq. 5.
+    the raw activations, as in eq. 5. Where no combination is confidently more accurate than the
+    best single unit in cross-validation (one-sided, 5 %), the unit is the answer (note 'single unit').
 
     Args:
         min_examples: concepts that fewer training images show, or fewer do not show, are not
@@ -205,9 +215,13 @@ class ClassificationProbe:
         penalty = np.full(len(bias), np.nan)
         rows = np.flatnonzero(train.enough)
         if len(rows):
-            weights[rows], bias[rows], penalty[rows] = _cross_validated(
-                train.x, train.shown[rows], train.known[rows]
+            shown, known = train.shown[rows], train.known[rows]
+            weights[rows], bias[rows], penalty[rows], alone = _cross_validated(
+                train.x, shown, known
             )
+            single, border = _single_units(train.x, shown, known, alone)
+            place = rows[alone]
+            weights[place], bias[place], penalty[place] = single[alone], border[alone], np.nan
         return self._finish(activations, train, weights, bias, penalty)
 
     def refit(
@@ -220,7 +234,8 @@ class ClassificationProbe:
             data: likewise.
             units: (C, K) which units each concept may use, the same number for all.
         """
-        penalty = self.vectors.concepts["penalty"].to_numpy(dtype=np.float64)
+        chosen = self.vectors.concepts["penalty"].to_numpy(dtype=np.float64)
+        penalty = np.where(np.isfinite(chosen), chosen, PENALTIES[0])
         probe = ClassificationProbe(**self.get_params())
         train = probe._training(activations, data)
         weights, bias = np.zeros(units.shape), np.zeros(len(units))
@@ -248,14 +263,7 @@ class ClassificationProbe:
         (section 3.1.1), and given as a one-hot row with the border as its bias.
         """
         train = self._training(activations, data)
-        order = np.argsort(train.x, axis=0, kind="stable")
-        values = np.take_along_axis(train.x, order, axis=0).astype(np.float64)
-        weights, bias = np.zeros((len(train.shown), train.x.shape[1])), np.zeros(len(train.shown))
-        images = balanced_weights(train.shown, train.known)
-        for c in np.flatnonzero(train.enough):
-            signed = np.where(train.shown[c], -images[c], images[c])
-            unit, border, sign = _best_border(values, signed[order])
-            weights[c, unit], bias[c] = sign, -sign * border
+        weights, bias = _single_units(train.x, train.shown, train.known, train.enough)
         penalty = np.full(len(bias), np.nan)
         return (
             ClassificationProbe(**self.get_params())
@@ -291,7 +299,9 @@ class ClassificationProbe:
                 n_train=(train.shown & train.known).sum(axis=1),
                 train_score=np.where(train.enough, score, np.nan),
                 penalty=penalty,
-                note=np.where(train.enough, "", TOO_FEW),
+                note=np.select(
+                    [~train.enough, ~np.isfinite(penalty)], [TOO_FEW, SINGLE], default=""
+                ),
             ),
             kind="classification",
             space=activations.space("raw"),
@@ -377,12 +387,20 @@ def balanced_rows(
 
 def _cross_validated(
     x: NDArray[np.float32], shown: Flags, known: Flags
-) -> tuple[Floats, Floats, Floats]:
-    """Weights, bias and penalty: the penalty that does best in cross-validation, on all images."""
+) -> tuple[Floats, Floats, Floats, Flags]:
+    """Weights, bias and penalty of the best in cross-validation; whether a single unit is enough.
+
+    The penalty is the one of least held-out loss. A single unit is enough (C,) where the
+    combination's held-out accuracy is not confidently higher than that of the best unit, chosen on
+    the other images.
+    """
     white = Whitening.of(x)
     z = white.rotate(x)
     fold = folds(len(x))
     loss = np.zeros((len(PENALTIES), len(shown)))
+    right = np.zeros((len(PENALTIES), *shown.shape), dtype=bool)
+    right_alone = np.zeros(shown.shape, dtype=bool)
+    all_concepts = np.ones(len(shown), dtype=bool)
     for held in np.unique(fold):
         learn, judge = fold != held, fold == held
         train = balanced_weights(shown[:, learn], known[:, learn])
@@ -393,23 +411,28 @@ def _cross_validated(
             logits = found[:, :-1] @ z[judge].T + found[:, -1:]
             signed = np.where(shown[:, judge], -logits, logits)
             loss[place] += (test * np.logaddexp(0.0, signed)).sum(axis=1)
-    chosen = np.array(PENALTIES)[loss.argmin(axis=0)]
-    found = fit_logistic(z, shown, balanced_weights(shown, known), chosen, white.values, 1e-7)
-    return *white.back(found[:, :-1], found[:, -1]), chosen
+            right[place][:, judge] = signed < 0
+        one, border = _single_units(x[learn], shown[:, learn], known[:, learn], all_concepts)
+        right_alone[:, judge] = ((one @ x[judge].T + border[:, None]) > 0) == shown[:, judge]
+    best = loss.argmin(axis=0)
+    chosen = np.array(PENALTIES)[best]
+    every = balanced_weights(shown, known)
+    gain = every * (right[best, np.arange(len(best))].astype(float) - right_alone)
+    error = np.sqrt(gain.shape[1]) * gain.std(axis=1)
+    found = fit_logistic(z, shown, every, chosen, white.values, 1e-7)
+    weights, bias = white.back(found[:, :-1], found[:, -1])
+    return weights, bias, chosen, gain.sum(axis=1) <= CONFIDENT * error
 
 
-def _best_border(values: Floats, signed: Floats) -> tuple[int, float, float]:
-    """The unit, border and direction with the highest balanced accuracy.
-
-    Args:
-        values: (n, K) ascending along the images.
-        signed: (n, K) weight of the image at each place, negative where it shows the concept.
-
-    Returns:
-        The unit, the border, and 1 if the concept lies above it, else -1.
-    """
-    below = np.cumsum(signed, axis=0)[:-1]  # negatives less positives up to here
-    below[values[1:] <= values[:-1]] = 0.0  # no border between equal values
-    place, unit = np.unravel_index(np.abs(below).argmax(), below.shape)
-    border = (values[place, unit] + values[place + 1, unit]) / 2
-    return int(unit), float(border), float(np.sign(below[place, unit]) or 1.0)
+def _single_units(
+    x: NDArray[np.float32], shown: Flags, known: Flags, which: Flags
+) -> tuple[Floats, Floats]:
+    """The best unit of some concepts as one-hot rows (C, K), and their borders as biases (C,)."""
+    weights, bias = np.zeros((len(shown), x.shape[1])), np.zeros(len(shown))
+    images = balanced_weights(shown, known)
+    order = np.argsort(x, axis=0, kind="stable")
+    for c in np.flatnonzero(which):
+        signed = np.where(shown[c], -images[c], images[c])
+        unit, border, direction, _ = best_border(x, order, signed)
+        weights[c, unit], bias[c] = direction, -direction * border
+    return weights, bias

@@ -20,7 +20,16 @@ from conceptlab.errors import InputError
 from conceptlab.numerics.metrics import bootstrap_sums, iou
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
 from conceptlab.numerics.solvers import minimise
-from conceptlab.probes.base import FOLDS, PROBES, TOO_FEW, described, folds, require_fitted
+from conceptlab.probes.base import (
+    CONFIDENT,
+    FOLDS,
+    PROBES,
+    SINGLE,
+    TOO_FEW,
+    described,
+    folds,
+    require_fitted,
+)
 from conceptlab.probes.pixels import PairCounts, PixelProblem, best_offset, pair_counts, split_rows
 from conceptlab.probes.tally import unit_iou
 from conceptlab.vectors import ConceptVectors
@@ -40,7 +49,6 @@ TOLERANCE = {COARSE: 2e-4, 1: 5e-5}
 EVALUATIONS = 60  # passes over the images at most, for each solution
 UNIT_BIAS = -0.5
 DRAWS = 200  # bootstrap draws of held-out images
-SINGLE = "single unit"
 
 
 @PROBES.register("segment")
@@ -51,8 +59,8 @@ class SegmentationProbe:
     chosen for each concept on a held-out fifth of the training images, and at the end the bias is
     moved to where IoU_set on the training images is largest: the weights alpha balance the two
     kinds of pixels, which places the mask's border where a balanced error is smallest, not where
-    the overlap is largest. Where no combination beats the best single unit on held-out images by
-    more than one standard error, the unit is the answer (note 'single unit').
+    the overlap is largest. Where no combination beats the best single unit on held-out images
+    (one-sided, 5 %), the unit is the answer (note 'single unit').
 
     With `loss="net2vec"` everything is as in the paper: eq. 4 as printed, which has no logarithm,
     SGD, no bias, no penalty, no move.
@@ -239,8 +247,8 @@ class SegmentationProbe:
         """What does best by IoU_set on held-out training images.
 
         Returns:
-            (C,) penalties, weights and biases to start from, and (C,) whether the best single unit
-            does as well but for one standard error.
+            (C,) penalties, weights and biases to start from, and (C,) whether none is confidently
+            better than the best single unit.
         """
         learn, held = _parted(problem, 0)
         weights, bias = np.zeros(allowed.shape), np.zeros(len(allowed))
@@ -289,7 +297,7 @@ class SegmentationProbe:
         return self._beats(np.concatenate(combined), np.concatenate(single))
 
     def _beats(self, counts: NDArray[np.int64], single: NDArray[np.int64]) -> Flags:
-        """(C,) whether the first of two (n, C, 3) counts is better by over one standard error."""
+        """(C,) whether the first of two (n, C, 3) counts has the higher IoU_set, confidently."""
         gains = [
             np.nan_to_num(iou(*np.moveaxis(sums, -1, 0)))
             for sums in (
@@ -300,7 +308,7 @@ class SegmentationProbe:
             )
         ]
         total = [np.nan_to_num(iou(*both.sum(axis=0).T)) for both in (counts, single)]
-        better: Flags = total[0] - total[1] > (gains[0] - gains[1]).std(axis=0)
+        better: Flags = total[0] - total[1] > CONFIDENT * (gains[0] - gains[1]).std(axis=0)
         return better
 
     def _shift(self, learn: PixelProblem, weights: Floats, bias: Floats) -> Floats:
