@@ -1,5 +1,6 @@
 """Probe data sets: pictures with labels, from several sources."""
 
+from conceptlab.data import broden as broden
 from conceptlab.data import folder as folder
 from conceptlab.data import scenes as scenes
 from conceptlab.data.base import SOURCES, Labels, ProbeDataset, Problem, parse_spec

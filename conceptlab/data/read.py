@@ -46,6 +46,19 @@ def read_index_map(path: Path) -> NDArray[np.int64]:
     return np.asarray(picture).astype(np.int64)
 
 
+def read_number_map(path: Path) -> NDArray[np.int64]:
+    """(h, w) the numbers R + 256 G of an RGB label map.
+
+    Raises:
+        DataError: the file is missing, damaged, or has another number of channels.
+    """
+    picture = _open(path)
+    if picture.mode not in ("RGB", "RGBA"):
+        raise DataError(f"{path} is a {picture.mode} picture; a label map is RGB, label R + 256 G")
+    pixels = np.asarray(picture).astype(np.int64)
+    return pixels[..., 0] + 256 * pixels[..., 1]
+
+
 def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:

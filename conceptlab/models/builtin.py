@@ -55,11 +55,11 @@ class Block(nn.Module):
         super().__init__()
         first, second = _convolution(inputs, outputs, stride), _convolution(outputs, outputs)
         self.path = nn.Sequential(*first, *second[:2])
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )  # type: ignore[assignment]
+            )
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def card() -> dict[str, dict[str, object]]:
 
 
 @SOURCES.register("builtin")
-def build(rest: str, untrained: bool) -> Built:
+def build(rest: str, bare: bool) -> Built:
     """A network of this package."""
     known = card()
     if rest not in known:
@@ -108,7 +108,7 @@ def build(rest: str, untrained: bool) -> Built:
     names = entry["class_names"]
     assert isinstance(names, list)
     module = ARCHITECTURES[str(entry["architecture"])](len(names))
-    if not untrained:
+    if not bare:
         load_weights(module, FOLDER / f"{rest}.safetensors")
     module.eval().to(torch.float32)
     return Built(module, rest, SIZE, SIZE, MEAN, STD, names)

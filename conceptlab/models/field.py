@@ -1,26 +1,47 @@
 """Stride and receptive field of every tensor of a forward pass, by following the operations.
 
-Araujo, Norris & Sim 2019 ("Computing receptive fields of convolutional neural networks"): along a
-path the field grows by (k - 1) d times the stride so far; where paths meet, the largest counts.
+Araujo, Norris & Sim 2019 ("Computing Receptive Fields of Convolutional Neural Networks", Distill),
+section "Computing the receptive field": along a path the field grows by (k - 1) d times the stride
+so far; where paths meet, the largest counts. Each axis is followed for itself, since Inception's
+1 x 7 and 7 x 1 together see 7 x 7 and not 13 x 13.
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Field = tuple[float, float]  # receptive field and stride in pixels of the input
-UNKNOWN: Field = (math.nan, math.nan)
 
-#: Operations after which a value depends on the whole picture.
+class Axis(NamedTuple):
+    """Along one axis, in pixels of the input."""
+
+    field: float
+    stride: float
+
+
+class Step(NamedTuple):
+    """What an operation does along one axis."""
+
+    kernel: int
+    stride: int
+    dilation: int = 1
+
+
+Field = tuple[Axis, Axis]  # height, width
+UNKNOWN: Field = (Axis(math.nan, math.nan), Axis(math.nan, math.nan))
+
+#: Operations after which a value may depend on the whole picture, or its place is no longer clear.
 GLOBAL = {
-    "mm", "bmm", "addmm", "baddbmm", "mean", "sum", "_adaptive_avg_pool2d", "_softmax", "roll",
-    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
-    "_scaled_dot_product_attention_math", "adaptive_max_pool2d", "var_mean",
+    "mm", "bmm", "addmm", "baddbmm", "mean", "sum", "amax", "amin", "max", "min", "var", "std",
+    "var_mean", "std_mean", "_softmax", "_log_softmax", "cumsum", "sort", "topk", "roll", "flip",
+    "_adaptive_avg_pool2d", "adaptive_max_pool2d", "native_group_norm", "grid_sampler_2d",
+    "_native_multi_head_attention", "linalg_vector_norm", "col2im", "im2col",
 }  # fmt: skip
+#: The same, where several operations share the beginning of their names.
+GLOBAL_BEGINNINGS = ("_scaled_dot_product", "upsample_", "_upsample_", "_fft_")
 
 
 class FieldTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -32,12 +53,13 @@ class FieldTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, source: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fields: dict[int, Field] = {id(source): (1.0, 1.0)}
+        self._fields: dict[int, Field] = {id(source): (Axis(1.0, 1.0), Axis(1.0, 1.0))}
         self._alive: list[Any] = [source]
 
-    def of(self, tensor: Tensor) -> Field:
-        """The receptive field and stride of a tensor; NaN where they are not defined."""
-        return self._fields.get(id(tensor), UNKNOWN)
+    def of(self, tensor: Tensor) -> Axis:
+        """The receptive field and stride of a tensor along its larger axis; NaN if undefined."""
+        height, width = self._fields.get(id(tensor), UNKNOWN)
+        return Axis(max(height.field, width.field), max(height.stride, width.stride))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -46,66 +68,107 @@ class FieldTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = func(*args, **(kwargs or {}))
         fields = [self._fields[id(t)] for t in _tensors(args) if id(t) in self._fields]
         if fields:
-            name = func.overloadpacket.__name__
-            field = _after(name, args, _widest(fields))
+            field = _after(func.overloadpacket.__name__, args, _widest(fields))
             for tensor in _tensors((outputs,)):
                 self._fields[id(tensor)] = field
                 self._alive.append(tensor)  # ids are only unique among the living
         return outputs
 
 
-def _tensors(values: tuple[Any, ...]) -> list[Tensor]:
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, tuple | list):
-            found += _tensors(tuple(value))
+            found += _tensors(value)
     return found
 
 
 def _widest(fields: list[Field]) -> Field:
-    if any(math.isnan(f) for f, _ in fields):
+    if UNKNOWN in fields:
         return UNKNOWN
-    return max(f for f, _ in fields), max(s for _, s in fields)
+    height, width = (
+        Axis(max(a.field for a in axis), max(a.stride for a in axis))
+        for axis in zip(*fields, strict=True)
+    )
+    return height, width
 
 
 def _after(name: str, args: tuple[Any, ...], field: Field) -> Field:
-    reader = READERS.get(name)
-    if reader is not None:
-        kernel, step, dilation = reader(args)
-        return field[0] + (kernel - 1) * dilation * field[1], field[1] * step
-    if name in GLOBAL:
+    if name in GLOBAL or name.startswith(GLOBAL_BEGINNINGS):
         return UNKNOWN
-    return field
+    reader = READERS.get(name)
+    if reader is None:
+        return field
+    steps = reader(args)
+    if steps is None or field is UNKNOWN:
+        return UNKNOWN
+    height, width = (
+        Axis(
+            axis.field + (step.kernel - 1) * step.dilation * axis.stride, axis.stride * step.stride
+        )
+        for axis, step in zip(field, steps, strict=True)
+    )
+    return height, width
 
 
-def _most(value: Any) -> int:
-    return max(value) if isinstance(value, tuple | list) and value else int(value or 1)
+Steps = tuple[Step, Step] | None  # None: undefined from here on
+UNCHANGED = (Step(1, 1), Step(1, 1))
 
 
-def _convolution(args: tuple[Any, ...]) -> tuple[int, int, int]:
-    if args[6]:  # transposed: the field of its output is not a multiple of pixels
-        return 1, 1, 1
-    return max(args[1].shape[2:]), _most(args[3]), _most(args[5])
+def _both(value: Any) -> tuple[int, int]:
+    several = list(value) if isinstance(value, tuple | list) else [value]
+    return int(several[0]), int(several[-1])
 
 
-def _max_pool(args: tuple[Any, ...]) -> tuple[int, int, int]:
-    step = args[2] if len(args) > 2 and args[2] else args[1]
-    return _most(args[1]), _most(step), _most(args[4]) if len(args) > 4 else 1
+def _convolution(args: tuple[Any, ...]) -> Steps:
+    weight, strides, dilations, transposed = args[1], args[3], args[5], args[6]
+    if transposed or weight.ndim != 4:
+        return None
+    height, width = map(Step, weight.shape[2:], _both(strides), _both(dilations))
+    return height, width
 
 
-def _avg_pool(args: tuple[Any, ...]) -> tuple[int, int, int]:
-    step = args[2] if len(args) > 2 and args[2] else args[1]
-    return _most(args[1]), _most(step), 1
+def _pool(args: tuple[Any, ...]) -> Steps:
+    strides = args[2] if len(args) > 2 and args[2] else args[1]
+    height, width = map(Step, _both(args[1]), _both(strides))
+    return height, width
 
 
-READERS: dict[str, Callable[[tuple[Any, ...]], tuple[int, int, int]]] = {
+def _max_pool(args: tuple[Any, ...]) -> Steps:
+    strides = args[2] if len(args) > 2 and args[2] else args[1]
+    dilations = args[4] if len(args) > 4 else 1
+    height, width = map(Step, _both(args[1]), _both(strides), _both(dilations))
+    return height, width
+
+
+def _slice(args: tuple[Any, ...]) -> Steps:
+    """Every second row, say: `slice(x, dim, start, end, step)` of (n, K, H, W)."""
+    tensor, axis, step = args[0], args[1] if len(args) > 1 else 0, args[4] if len(args) > 4 else 1
+    if step == 1 or tensor.ndim != 4:
+        return UNCHANGED
+    return Step(1, step if axis % 4 == 2 else 1), Step(1, step if axis % 4 == 3 else 1)
+
+
+def _layer_norm(args: tuple[Any, ...]) -> Steps:
+    return UNCHANGED if len(args[1]) == 1 else None  # over the channels, or over the map too
+
+
+def _batch_norm(args: tuple[Any, ...]) -> Steps:
+    return None if args[5] else UNCHANGED  # with statistics of the picture, as instance norm has
+
+
+READERS: dict[str, Callable[[tuple[Any, ...]], Steps]] = {
     "convolution": _convolution,
-    "mkldnn_convolution": lambda a: (max(a[1].shape[2:]), _most(a[4]), _most(a[5])),
     "max_pool2d_with_indices": _max_pool,
     "max_pool2d": _max_pool,
-    "avg_pool2d": _avg_pool,
+    "avg_pool2d": _pool,
+    "slice": _slice,
+    "native_layer_norm": _layer_norm,
+    "native_batch_norm": _batch_norm,
+    "cudnn_batch_norm": _batch_norm,
+    "_native_batch_norm_legit": lambda _: None,
 }
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -12,12 +13,12 @@ from conceptlab.registry import near_matches
 
 
 @SOURCES.register("file")
-def build(rest: str, untrained: bool) -> Built:
-    """The module that a function without arguments returns; the file is run as a program would be.
+def build(rest: str, bare: bool) -> Built:
+    """The module that a function without arguments returns; the file is run to get at it.
 
     The factory may set the attributes `size`, `mean`, `std` and `class_names` on the module.
     """
-    del untrained  # weights come from a file of weights, or are random
+    del bare  # only the factory knows whether it loads weights
     text, _, factory = rest.rpartition(":")
     path = Path(text)
     if not text or not factory:
@@ -27,12 +28,13 @@ def build(rest: str, untrained: bool) -> Built:
     module = _call(path, factory)
     if not isinstance(module, nn.Module):
         raise ModelError(f"{factory} in {path} returns a {type(module).__name__}, and no nn.Module")
+    kinds: dict[str, Any] = {
+        "size": int, "mean": tuple | list, "std": tuple | list, "class_names": tuple | list
+    }  # fmt: skip
     given = {
-        key: getattr(module, key)
-        for key in ("size", "mean", "std", "class_names")
-        if isinstance(getattr(module, key, None), int | tuple | list)
+        k: getattr(module, k) for k, t in kinds.items() if isinstance(getattr(module, k, 0.0), t)
     }
-    return Built(module, factory, code=path.read_bytes(), **given)
+    return Built(module, f"{path.stem}-{factory}", code=path.read_bytes(), **given)
 
 
 def _call(path: Path, factory: str) -> object:
@@ -50,5 +52,6 @@ def _call(path: Path, factory: str) -> object:
         return made
     except ModelError:
         raise
-    except Exception as error:  # the user's own code may raise anything
-        raise ModelError(f"{factory} in {path} fails: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelError(f"{factory} in {path} fails ({reason})") from error

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from conceptlab.errors import LayerError
 
+MOST_PREFIX = 16  # tokens before the picture's, where only their number can tell
+
 
 @dataclass(frozen=True)
 class Form:
@@ -49,8 +51,14 @@ def prefix_tokens(module: nn.Module) -> int | None:
 def form_of(output: Tensor, module: nn.Module, layer: str) -> Form:
     """The layout of a layer's output, found from its shape and from what the model says.
 
-    A 4-D output is channels-last where its second and third sizes agree and its last does not, or
-    where the module itself works on the last axis (Swin's blocks, ConvNeXt's permuted ones).
+    A 4-D output is channels-last where its second and third sizes agree and its last does not
+    (Swin's blocks, ConvNeXt's permuted ones: inputs are square, and so are maps), or where the
+    layer itself works on the last axis.
+
+    Args:
+        output: the layer's.
+        module: the whole network.
+        layer: its name there.
 
     Raises:
         LayerError: an output of another number of axes, or tokens that form no square.
@@ -63,7 +71,8 @@ def form_of(output: Tensor, module: nn.Module, layer: str) -> Form:
         shape = tuple(output.shape)
         raise LayerError(f"layer {layer} gives {shape}; a grid of units needs 2 to 4 axes")
     _, a, b, c = output.shape
-    return Form("last" if a == b and c != b else "map")
+    last = (a == b and c != b) or _on_last_axis(module.get_submodule(layer))
+    return Form("last" if last else "map")
 
 
 def to_grid(output: Tensor, form: Form) -> Tensor:
@@ -82,12 +91,18 @@ def to_grid(output: Tensor, form: Form) -> Tensor:
 
 def _tokens(output: Tensor, module: nn.Module, layer: str) -> Form:
     count = output.shape[1]
-    prefix = prefix_tokens(module)
-    if prefix is None or not _is_square(count - prefix):
-        prefix = count - math.isqrt(count) ** 2
-    if prefix >= count or prefix > 16:
-        raise LayerError(f"layer {layer} gives {count} tokens, which form no square grid")
-    return Form("tokens", prefix)
+    said = prefix_tokens(module)
+    guess = count - math.isqrt(count) ** 2
+    for prefix in (guess,) if said is None else (said, 0):  # 0: where the picture's alone pass
+        if prefix <= MOST_PREFIX and _is_square(count - prefix):
+            return Form("tokens", prefix)
+    raise LayerError(f"layer {layer} gives {count} tokens, which form no square grid")
+
+
+def _on_last_axis(layer: nn.Module) -> bool:
+    if type(layer) is nn.LayerNorm:  # its subclasses may permute
+        return len(layer.normalized_shape) == 1
+    return type(layer) is nn.Linear
 
 
 def _is_square(count: int) -> bool:

@@ -1,6 +1,10 @@
 """From a specification to a network that is ready to be probed."""
 
-from collections.abc import Sequence
+import copy
+import inspect
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -9,10 +13,14 @@ from conceptlab.errors import InputError
 from conceptlab.models import builtin, file, timm, torchvision
 from conceptlab.models.probed import Preprocessing, ProbedModel
 from conceptlab.models.source import SOURCES, Built
-from conceptlab.models.weights import load_weights
+from conceptlab.models.weights import load_weights, redraw_weights
 from conceptlab.numerics.geometry import Geometry
 
 __all__ = ["builtin", "file", "load_model", "timm", "torchvision"]
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("torch.", "torchvision.", "timm.")
 
 
 def load_model(  # noqa: PLR0913 (the contract's own)
@@ -23,7 +31,7 @@ def load_model(  # noqa: PLR0913 (the contract's own)
     std: Sequence[float] | None = None,
     size: int | None = None,
     fit: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     seed: int = 0,
     untrained: bool = False,
 ) -> ProbedModel:
@@ -31,24 +39,30 @@ def load_model(  # noqa: PLR0913 (the contract's own)
 
     Args:
         spec: `builtin:NAME`, `torchvision:NAME[@WEIGHTS]`, `timm:NAME[@pretrained]`,
-            `file:PATH.py:FACTORY`; or a module, which is taken as it is.
-        weights: a `.safetensors` file or a state dict that torch saved.
+            `file:PATH.py:FACTORY`; or a module, which is brought into evaluation mode (with
+            `untrained`, a copy of it).
+        weights: a `.safetensors` file or a state dict that torch saved; with it, weights that the
+            specification names only say the preprocessing, and are not downloaded.
         mean: per channel, in place of the source's; so are std, size (pixels) and fit.
         std: see there.
-        size: see there.
+        size: see there; has to be given with a module.
         fit: 'whole' (default) or 'crop', see `conceptlab.numerics.geometry.Geometry`.
-        device: where it goes.
+        device: where it goes; if not given, a module stays where it is.
         seed: of the weights that are random; torch's own generators are left as they were.
-        untrained: the same architecture with random weights, as a control.
+        untrained: the same architecture with random weights, as a control. A factory's are taken
+            as it makes them if the trained ones come from `weights`, and else drawn anew.
 
     Raises:
         InputError: an unknown source, a setting that makes no sense.
         ModelError: the network cannot be built, or its weights do not fit.
     """
-    built = _build(spec, seed, untrained)
+    with _seeded(seed):
+        built = _build(spec, size, weights, untrained)
     if weights is not None and not untrained:
-        load_weights(built.module, weights)
-    side = size or built.size
+        load_weights(built.module, weights, built.training_only)
+    elif not built.trained and not untrained:
+        log.warning("%s has random weights: name some after @, or give a file of them", spec)
+    side = built.size if size is None else size
     crops = (fit or "whole") == "crop"
     resize = round((built.resize or built.size) * side / built.size) if crops else None
     preprocessing = Preprocessing(
@@ -62,20 +76,52 @@ def load_model(  # noqa: PLR0913 (the contract's own)
         class_names=built.class_names,
         code=built.code,
     )
-    return model if device == "cpu" and model.device.type == "cpu" else model.to(device)
+    return model if device is None else model.to(device)
 
 
-def _build(spec: str | nn.Module, seed: int, untrained: bool) -> Built:
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draws from torch's generator depend on the seed, and leave it as it was; so do GPUs'."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _build(spec: str | nn.Module, size: int | None, weights: str | None, untrained: bool) -> Built:
     if isinstance(spec, nn.Module):
-        return Built(spec, type(spec).__name__)
+        if size is None:
+            raise InputError("say the input size of the module: size=PIXELS")
+        module = copy.deepcopy(spec) if untrained else spec
+        built = Built(module, type(spec).__name__, code=_source_of(spec))
+        own = True
+    else:
+        built = _from_source(spec, bare=untrained or weights is not None)
+        own = spec.startswith("file:")
+    if untrained and own and weights is None:
+        redraw_weights(built.module)
+    return built
+
+
+def _from_source(spec: str, bare: bool) -> Built:
     source, colon, rest = spec.partition(":")
     if not colon or not rest:
         raise InputError(
             f"a model is written SOURCE:NAME, with SOURCE one of {', '.join(SOURCES)}; got {spec!r}"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return SOURCES[source](rest, untrained)
+    return SOURCES[source](rest, bare)
+
+
+def _source_of(module: nn.Module) -> bytes:
+    """What a network of one's own computes is in its classes' source, not in its weights."""
+    classes = {type(part) for part in module.modules()}
+    own = [c for c in classes if not f"{c.__module__}.".startswith(LIBRARIES)]
+    texts = []
+    for c in sorted(own, key=lambda c: c.__qualname__):
+        try:
+            texts.append(inspect.getsource(c))
+        except (OSError, TypeError):  # typed at a prompt
+            texts.append(c.__qualname__)
+    return "\n".join(texts).encode()
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 import fnmatch
 import hashlib
 import html
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -18,13 +19,14 @@ from torch import Tensor, nn
 from conceptlab.errors import ConceptlabError, InputError, LayerError, ModelError
 from conceptlab.models.field import FieldTracker, parameters_of
 from conceptlab.models.grid import first_tensor, grid_of, is_floating
-from conceptlab.models.watch import twice, watch
+from conceptlab.models.watch import evaluating, runs_once, twice, watch
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.resample import upsample
 from conceptlab.registry import near_matches
 from conceptlab.vectors import ConceptVectors
 
 FLOAT16 = 2
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class ProbedModel:
     def fingerprint(self) -> str:
         """The SHA-256 of weights, architecture and preprocessing, not of any name."""
         state = hashlib.sha256(self._code)
-        state.update(f"{type(self.module).__name__}\n{self.module}\n".encode())
+        text = ADDRESS.sub("", repr(self.module))
+        state.update(f"{type(self.module).__name__}\n{text}\n".encode())
         state.update(repr(sorted(self.preprocessing.spec().items())).encode())
         for key, value in sorted(self.module.state_dict().items()):
             if key.endswith("num_batches_tracked"):
@@ -125,7 +128,8 @@ class ProbedModel:
 
     def decode(self, image: Image.Image) -> NDArray[np.uint8]:
         """(S, S, 3) the part of a picture that the network sees; for use in any thread."""
-        return np.asarray(self.preprocessing.geometry.apply(image.convert("RGB")))
+        picture = image if image.mode == "RGB" else image.convert("RGB")
+        return np.asarray(self.preprocessing.geometry.apply(picture))
 
     def normalise(self, batch: Tensor) -> Tensor:
         """(n, S, S, 3) uint8 to (n, 3, S, S) float32 on the network's device, channels last."""
@@ -152,27 +156,37 @@ class ProbedModel:
         """Layer names for names and globs, in order of execution, each once.
 
         Raises:
-            LayerError: a name that matches nothing, or a named layer that runs more than once.
+            LayerError: a name that matches nothing, or no layer that can be probed: one that runs
+                more than once, is not reached, or gives no grid of units.
         """
         table = self._layers
         names = table["layer"].tolist()
         usable = set(table.loc[(table["calls"] == 1) & table["shape"].notna(), "layer"])
         chosen: set[str] = set()
         for pattern in patterns:
-            if pattern in names and pattern not in usable:
-                raise LayerError(twice(pattern, names))
-            found = {n for n in usable if fnmatch.fnmatchcase(n, pattern)}
+            found = {n for n in usable if n == pattern or fnmatch.fnmatchcase(n, pattern)}
             if not found:
-                raise LayerError(self._unknown(pattern, names))
+                raise LayerError(self._unusable(pattern))
             chosen |= found
         if not chosen:
             raise LayerError("name at least one layer")
         return [n for n in names if n in chosen]
 
-    def _unknown(self, pattern: str, names: list[str]) -> str:
+    def _unusable(self, pattern: str) -> str:
+        """Why a name or glob gives nothing to probe; of several layers, the first speaks."""
+        table = self._layers.set_index("layer")
+        reached = [n for n in table.index if n == pattern or fnmatch.fnmatchcase(n, pattern)]
+        if reached:
+            layer = reached[0]
+            if table.at[layer, "calls"] > 1:
+                return twice(layer, list(table.index))
+            return (
+                f"layer {layer} of {self.name} gives no grid of units per picture; choose the "
+                "block around it"
+            )
         if pattern in dict(self.module.named_modules()):
             return f"layer {pattern} of {self.name} is not reached by a forward pass"
-        return f"{self.name} has no layer {pattern!r}; {near_matches(pattern, names)}"
+        return f"{self.name} has no layer {pattern!r}; {near_matches(pattern, table.index)}"
 
     def activations(
         self, images: Image.Image | Sequence[Image.Image], layers: Sequence[str]
@@ -205,18 +219,33 @@ class ProbedModel:
         Args:
             vectors: over one of this network's layers.
             image: any picture.
-            size: (height, width) of the maps; the picture's own if not given.
+            size: (height, width) that the maps give the whole picture; its own if not given.
 
         Returns:
-            (C, h, w) logits at every pixel, and (C,) of the pooled activations.
+            (C, h, w) logits at every pixel, NaN where a crop cuts the picture off from the network,
+            and (C,) of the pooled activations.
         """
         values = self.activations(image, [vectors.space.layer])[vectors.space.layer][0]
         inputs = values.astype(np.float64)
-        if vectors.thresholds is not None:
+        if vectors.thresholds is not None and vectors.space.inputs.startswith("binary"):
             inputs = (values > vectors.thresholds[:, None, None]).astype(np.float64)
         maps = np.tensordot(vectors.weights, inputs, axes=1) + vectors.bias[:, None, None]
         pooled = vectors.weights @ inputs.mean(axis=(1, 2)) + vectors.bias
-        return upsample(maps, size or (image.height, image.width)), pooled
+        return self._placed(maps, image, size or (image.height, image.width)), pooled
+
+    def _placed(
+        self, maps: NDArray[np.float64], image: Image.Image, size: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        """Maps (C, H, W) upsampled to the part of the picture that the network saw."""
+        geometry = self.preprocessing.geometry
+        if geometry.fit == "whole":
+            return upsample(maps, size)
+        seen = geometry.label_rows_cols(*size, (geometry.size, geometry.size))
+        rows, columns = (slice(int(s[0]), int(s[-1]) + 1) for s in seen)
+        whole = np.full((len(maps), *size), np.nan)
+        part = (rows.stop - rows.start, columns.stop - columns.start)
+        whole[:, rows, columns] = upsample(maps, part)
+        return whole
 
     @cached_property
     def _layers(self) -> pd.DataFrame:
@@ -234,7 +263,7 @@ class ProbedModel:
         named = [(name, module) for name, module in self.module.named_modules() if name]
         handles = [m.register_forward_hook(partial(hook, name)) for name, m in named]
         try:
-            with torch.no_grad(), tracker:
+            with torch.no_grad(), evaluating(self.module), tracker:
                 self.module(image)
         except ConceptlabError:
             raise
@@ -247,6 +276,7 @@ class ProbedModel:
         finally:
             for handle in handles:
                 handle.remove()
+        runs_once(self.module, [name for name, row in found.items() if row["calls"] == 1])
         return pd.DataFrame(list(found.values()), columns=LAYER_COLUMNS)
 
 
@@ -261,8 +291,10 @@ def _row(
     shape, field = None, (float("nan"), float("nan"))
     if is_floating(output):
         try:
-            shape = tuple(grid_of(output, network, name).shape[1:])
-            field = tracker.of(first_tensor(output, name))
+            grid = grid_of(output, network, name)
+            if len(grid) == 1:  # else its rows are not pictures
+                shape = tuple(grid.shape[1:])
+                field = tracker.of(first_tensor(output, name))
         except LayerError:
             shape = None
     return {

@@ -24,6 +24,9 @@ class Built:
         std: per channel.
         class_names: of the outputs, if known.
         code: what else the network's function depends on.
+        trained: False where the specification names no weights, so that they are random.
+        training_only: beginnings of the names of weights that only training uses; a file of
+            weights may hold them although the network does not.
     """
 
     module: nn.Module
@@ -34,7 +37,10 @@ class Built:
     std: Sequence[float] = IMAGENET_STD
     class_names: Sequence[str] | None = None
     code: bytes = b""
+    trained: bool = True
+    training_only: tuple[str, ...] = ()
 
 
-#: By prefix: (the rest of the specification, whether to leave weights random) -> network.
+#: By prefix: (the rest of the specification, bare: whether to leave the weights random since
+#: others follow or none are wanted) -> network.
 SOURCES: Registry[Callable[[str, bool], Built]] = Registry("model source")

@@ -8,7 +8,7 @@ from conceptlab.registry import near_matches
 
 
 @SOURCES.register("timm")
-def build(rest: str, untrained: bool) -> Built:
+def build(rest: str, bare: bool) -> Built:
     """A network of timm, with the preprocessing of its own configuration."""
     try:
         import timm
@@ -19,11 +19,14 @@ def build(rest: str, untrained: bool) -> Built:
         raise ModelError(f"after timm:{name} comes @pretrained or nothing; got @{tag}")
     if name.partition(".")[0] not in timm.list_models():
         raise ModelError(f"timm has no model {name!r}; {near_matches(name, timm.list_models())}")
+    download = bool(tag) and not bare
     try:
-        module = timm.create_model(name, pretrained=bool(tag) and not untrained)
-    except (OSError, RuntimeError) as error:
+        module = timm.create_model(name, pretrained=download)
+    except Exception as error:  # the hub's client has a family of errors of its own
+        if not download:
+            raise
         raise ModelError(
-            f"the weights of {name} cannot be downloaded ({str(error).splitlines()[0]}); "
+            f"the weights of {name} cannot be downloaded ({type(error).__name__}); "
             "give a file with --weights"
         ) from error
     from timm.data.config import resolve_model_data_config
@@ -37,4 +40,5 @@ def build(rest: str, untrained: bool) -> Built:
         resize=math.floor(size / config.get("crop_pct", 1.0)),
         mean=config["mean"],
         std=config["std"],
+        trained=download,
     )

@@ -1,5 +1,6 @@
 """`torchvision:NAME[@WEIGHTS]`."""
 
+import inspect
 from typing import Any
 
 from conceptlab.errors import ModelError
@@ -8,11 +9,12 @@ from conceptlab.registry import near_matches
 
 
 @SOURCES.register("torchvision")
-def build(rest: str, untrained: bool) -> Built:
+def build(rest: str, bare: bool) -> Built:
     """A network of torchvision; without WEIGHTS, with random ones.
 
     Preprocessing and class names come from the weights' enum; without WEIGHTS, from the default
-    ones, since weights given as a file are most often of that kind.
+    ones, since weights given as a file are most often of that kind. Auxiliary classifiers, which
+    only training uses, are left out.
     """
     from torchvision import models
 
@@ -25,13 +27,35 @@ def build(rest: str, untrained: bool) -> Built:
     if tag and tag not in choices.__members__:
         raise ModelError(f"{name} has no weights {tag!r}; {near_matches(tag, choices.__members__)}")
     enum = choices[tag] if tag else getattr(choices, "DEFAULT", None)
+    download = bool(tag) and not bare
+    options = {"weights": enum} if download else _bare_options(name, models.get_model_builder(name))
     try:
-        module = models.get_model(name, weights=enum if tag and not untrained else None)
-    except OSError as error:
+        module = models.get_model(name, **options)
+    except (OSError, RuntimeError) as error:
+        if not download:
+            raise
         raise ModelError(
-            f"the weights {tag} of {name} cannot be downloaded ({error}); give a file by --weights"
+            f"the weights {tag} of {name} cannot be downloaded ({str(error).splitlines()[0]}); "
+            "give a file with --weights"
         ) from error
-    return Built(module, name, **_preprocessing(enum))
+    return Built(
+        module, name, trained=download, training_only=TRAINING_ONLY, **_preprocessing(enum)
+    )
+
+
+#: Weights of auxiliary classifiers.
+TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
+INCEPTIONS = ("googlenet", "inception_v3")
+
+
+def _bare_options(name: str, builder: Any) -> dict[str, Any]:
+    """No weights, not the backbone's either; else what torchvision sets where it loads its own."""
+    options: dict[str, Any] = {"weights": None}
+    if "weights_backbone" in inspect.signature(builder).parameters:
+        options["weights_backbone"] = None
+    if name in INCEPTIONS:  # ported from TensorFlow, and scale their input anew
+        options |= {"aux_logits": False, "transform_input": True, "init_weights": True}
+    return options
 
 
 def _preprocessing(enum: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Reading weights without running anything that a file might hold."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,21 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     for wrapper in WRAPPERS:
         if isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
-    if not state or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(f"{path} holds no state dict of tensors")
+    if not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise ModelError(f"{path} holds no state dict: tensors by name, and nothing else")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def load_weights(module: nn.Module, path: str | Path) -> None:
+def load_weights(module: nn.Module, path: str | Path, training_only: tuple[str, ...] = ()) -> None:
     """Fill a module with the weights of a file; names and shapes have to fit exactly.
 
     Counters that only training uses (`num_batches_tracked`) may be missing, and values are brought
     to the module's own types.
+
+    Args:
+        module: to fill.
+        path: see `read_state`.
+        training_only: beginnings of names that the file may hold and the module need not.
 
     Raises:
         ModelError: as `read_state`, or weights that do not fit; the sentence names the first keys.
@@ -45,10 +51,13 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     state = read_state(path)
     own = module.state_dict()
     counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
-    state = {**counters, **state}
+    state = {
+        **counters,
+        **{k: v for k, v in state.items() if k in own or not k.startswith(training_only)},
+    }
     problems = [
-        ("lacks", sorted(own.keys() - state.keys())),
-        ("has more than the network: ", sorted(state.keys() - own.keys())),
+        ("lacks", [k for k in own if k not in state]),
+        ("has, and the network has not,", [k for k in state if k not in own]),
         (
             "has other shapes for",
             [
@@ -80,17 +89,33 @@ def _safetensors(path: Path) -> dict[str, Any]:
 
 def _torch(path: Path) -> dict[str, Any]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} holds more than tensors, possibly code, and was not loaded: save it as a "
-            "state dict or as .safetensors"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{path} is no state dict that torch saved, or a damaged one "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle protocols: what follows says enough
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes make torch's reader raise anything
+        if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
+            raise ModelError(
+                f"{path} holds more than tensors, possibly code, and was not loaded: save it as a "
+                "state dict or as .safetensors"
+            ) from error
+        raise ModelError(f"{path} is no state dict that torch saved, or a damaged one") from error
     if not isinstance(state, Mapping):
         raise ModelError(f"{path} holds a {type(state).__name__}, and no state dict")
     return dict(state)
+
+
+def redraw_weights(module: nn.Module) -> None:
+    """Random weights in place of a module's own, by each part's `reset_parameters`.
+
+    Raises:
+        ModelError: a part that has parameters, and no way to draw them.
+    """
+    for name, part in module.named_modules():
+        reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+        if reset is not None:
+            reset()
+        elif next(part.parameters(recurse=False), None) is not None:
+            raise ModelError(
+                f"{name or 'the network'} ({type(part).__name__}) has parameters of its own and no "
+                "reset_parameters(), so the untrained network cannot be made; give it that method"
+            )

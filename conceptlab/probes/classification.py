@@ -166,7 +166,7 @@ class ClassificationProbe:
     The balanced log-loss is solved to its optimum on standardised inputs; the L2 penalty is chosen
     for each concept by cross-validation over runs of neighbouring training images. Weights are over
     the raw activations, as in eq. 5. Where no combination is confidently more accurate than the
-    best single unit in cross-validation (one-sided, 5 %), the unit is the answer (note 'single unit').
+    best single unit in cross-validation (one-sided, 5 %), that is the answer (note 'single unit').
 
     Args:
         min_examples: concepts that fewer training images show, or fewer do not show, are not

@@ -141,7 +141,7 @@ def _from_network_dissection(frame: pd.DataFrame, path: str | Path) -> pd.DataFr
 
 def _numbers(column: "pd.Series[str]", path: str | Path) -> Any:
     try:
-        return pd.to_numeric(column.replace("", "nan"))
+        return pd.to_numeric(column.where(~column.isin(["", "nan", "NaN"])))
     except ValueError as error:
         raise InputError(f"{path}: column {column.name!r} holds a non-number ({error})") from error
 

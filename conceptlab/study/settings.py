@@ -166,15 +166,16 @@ def _table(kind: type[Any], raw: Any, where: str) -> Any:
     for key, value in raw.items():
         if key not in defined:
             raise InputError(f"unknown field {key!r} in {where}; {near_matches(key, defined)}")
-        _check(value, str(defined[key].type), f"{key} in {where}")
+        _check(value, defined[key].type, f"{key} in {where}")
     missing = [k for k in ("spec", "layers") if k in defined and k not in raw]
     if missing:
         raise InputError(f"{where} needs {missing[0]!r}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
 
 
-def _check(value: Any, kind: str, what: str) -> None:
+def _check(value: Any, annotation: Any, what: str) -> None:
     """Raise unless a TOML value is of the type that a field's annotation names."""
+    kind = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     item = kind.removeprefix("tuple[").removesuffix(", ...]")
     values = value if kind.startswith("tuple") else [value]
     if not isinstance(values, list) or not all(_is(v, item) for v in values):

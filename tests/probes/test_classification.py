@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+
+from conceptlab.numerics.borders import best_border
+from conceptlab.probes.classification import (
+    ClassificationProbe,
+    Whitening,
+    accuracies,
+    balanced_weights,
+    fit_logistic,
+)
+from tests.conftest import ToyData, catalogue_of
+
+
+@pytest.fixture
+def scenes(store_activations):
+    """60 + 30 images; concept 0 is in unit 2's mean, concept 1 in no unit, concept 2 everywhere."""
+    rng = np.random.default_rng(0)
+    shows = rng.random((90, 2)) < 0.4
+    planes = np.full((90, 1, 8, 8), -1)
+    planes[:, 0, 0, 0] = 2
+    planes[shows[:, 0], 0, 4, 4] = 0
+    planes[shows[:, 1], 0, 2, 2] = 1
+    values = rng.normal(size=(90, 6, 4, 4))
+    values[:, 2] += 2.0 * shows[:, 0, None, None]
+    splits = ["train"] * 60 + ["val"] * 30
+    data = ToyData(planes, splits, catalogue_of(("a", "object"), ("b", "object"), ("c", "object")))
+    return data, store_activations(values, data)
+
+
+def test_solver_agrees_with_scipy_and_scikit_learn():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 5)) * [1, 3, 0.2, 1, 1]
+    labels = np.stack([x @ rng.normal(size=5) + rng.normal(size=80) > 0.5 for _ in range(3)])
+    images = balanced_weights(labels, np.ones_like(labels))
+    penalty = np.array([0.1, 0.01, 0.001])
+    found = fit_logistic(x, labels, images, penalty, np.ones(5), 1e-10)
+    for c in range(3):
+
+        def objective(w, c=c):
+            z = x @ w[:-1] + w[-1]
+            loss = images[c] @ (np.logaddexp(0, z) - labels[c] * z)
+            return loss + penalty[c] / 2 * (w[:-1] ** 2).sum()
+
+        best = minimize(objective, np.zeros(6), method="BFGS", options={"gtol": 1e-8})
+        assert objective(found[c]) <= best.fun + 1e-8
+        assert_allclose(found[c], best.x, atol=1e-3)
+        # scikit-learn sums over images: its C is 1 / penalty
+        theirs = LogisticRegression(C=1 / penalty[c], tol=1e-10, max_iter=10_000)
+        theirs.fit(x, labels[c], sample_weight=images[c])
+        assert_allclose(found[c, :-1], theirs.coef_[0], atol=1e-3)
+    own = np.repeat(x[None], 3, axis=0)
+    assert_allclose(fit_logistic(own, labels, images, penalty, np.ones(5), 1e-10), found, atol=1e-5)
+
+
+def test_whitened_units_are_uncorrelated_and_weights_go_back():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 4)) + 5
+    x = np.column_stack([x, np.full(200, 3.0)])  # a unit that never varies
+    white = Whitening.of(x)
+    z = white.rotate(x)
+    covariance = z.T @ z / len(z)
+    assert_allclose(covariance, np.diag(white.values), atol=1e-8)
+    weights, bias = rng.normal(size=(2, z.shape[1])), rng.normal(size=2)
+    plain, shift = white.back(weights, bias)
+    assert_allclose(x @ plain.T + shift, z @ weights.T + bias, atol=1e-8)
+
+
+def test_finds_the_planted_unit(scenes):
+    data, acts = scenes
+    probe = ClassificationProbe(min_examples=5).fit(acts, data)
+    assert np.abs(probe.vectors.weights[0]).argmax() == 2
+    table = probe.score(acts, data)
+    assert table["accuracy"][0] > 0.9
+    shuffled = ClassificationProbe(min_examples=5, shuffle=True).fit(acts, data)
+    assert shuffled.score(acts, data)["accuracy"][0] < 0.8
+
+
+def test_a_concept_of_every_image_cannot_be_learned_and_says_so(scenes):
+    data, acts = scenes
+    probe = ClassificationProbe(min_examples=5).fit(acts, data)
+    assert probe.vectors.concepts["note"][2] == "too few examples"
+    assert np.isnan(probe.score(acts, data)["accuracy"][2])
+
+
+def test_what_cannot_be_told_apart_falls_back_to_a_single_unit(store_activations):
+    rng = np.random.default_rng(0)
+    planes = np.full((90, 1, 8, 8), -1)
+    for concept in range(10):
+        planes[rng.random(90) < 0.5, 0, 0, concept % 8] = concept
+    names = [(f"n{i}", "object") for i in range(10)]
+    data = ToyData(planes, ["train"] * 60 + ["val"] * 30, catalogue_of(*names))
+    acts = store_activations(rng.normal(size=(90, 6, 4, 4)), data)
+    probe = ClassificationProbe(min_examples=5).fit(acts, data)
+    alone = (probe.vectors.concepts["note"] == "single unit").to_numpy()
+    assert alone.sum() >= 8  # nothing is there to be found; 5 % of concepts may seem better
+    single = probe.best_units(acts, data).weights
+    np.testing.assert_array_equal(probe.vectors.weights[alone], single[alone])
+    assert ((single != 0).sum(axis=1) == 1).all()
+
+
+def test_accuracy_is_on_as_many_of_one_kind_as_of_the_other(scenes):
+    data, acts = scenes
+    probe = ClassificationProbe(min_examples=5).fit(acts, data)
+    one = accuracies(probe.vectors, acts, data, "val", seed=1, draws=50)
+    same = accuracies(probe.vectors, acts, data, "val", seed=1, draws=50)
+    assert one.equals(same)
+    assert (one["low"] <= one["accuracy"])[:2].all()
+    shows = (data._planes[60:] == 0).any(axis=(1, 2, 3)).sum()
+    assert one["n"][0] == shows
+    size = 2 * min(shows, 30 - shows)
+    assert one["accuracy"][0] * size == pytest.approx(round(one["accuracy"][0] * size))
+
+
+def test_best_border_is_the_best_of_all(scenes):
+    rng = np.random.default_rng(3)
+    x = np.round(rng.normal(size=(25, 4)), 1)
+    labels = rng.random(25) < 0.5
+    images = balanced_weights(labels[None], np.ones((1, 25), dtype=bool))[0]
+    order = np.argsort(x, axis=0, kind="stable")
+    unit, border, direction, gain = best_border(x, order, np.where(labels, -images, images))
+    best = 0.0
+    for k in range(4):
+        for value in np.unique(x[:, k])[:-1]:
+            right = (x[:, k] > value) == labels
+            best = max(best, images @ right, 1 - images @ right)
+    reached = images @ ((direction * (x[:, unit] - border) > 0) == labels)
+    assert reached == pytest.approx(best)
+    assert gain == pytest.approx(2 * best - 1)
+
+
+def test_unlabelled_images_are_neither_kind(store_activations):
+    rng = np.random.default_rng(0)
+    planes = np.full((80, 1, 8, 8), -1)
+    planes[::2, 0, 0, 0] = 0
+    unlabelled = np.zeros((80, 8, 8), np.uint64)
+    unlabelled[60:] = 1
+    splits = ["train"] * 40 + ["val"] * 40
+    data = ToyData(planes, splits, catalogue_of(("a", "object")), unlabelled)
+    acts = store_activations(rng.normal(size=(80, 3, 4, 4)), data)
+    probe = ClassificationProbe(min_examples=5).fit(acts, data)
+    assert probe.score(acts, data)["n"][0] == 10  # of 20 that show it, 10 are labelled
