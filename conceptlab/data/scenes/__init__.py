@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conceptlab.data.base import SOURCES, Labels, ProbeDataset, Problem, parse_spec, take_options
-from conceptlab.data.colors import NAMES, name_pixels
+from conceptlab.data.colors import NAMES, color_table, name_pixels
 from conceptlab.data.scenes.canvas import Canvas
 from conceptlab.data.scenes.places import PLACES
 from conceptlab.data.scenes.textures import TEXTURES
 from conceptlab.errors import InputError
 
 VERSION = 1  # of the drawings; a change of any picture has to change it
+SAMPLED = 64
 PLANES = ("object", "part", "material")
 SMALLEST = 10
 
@@ -105,10 +106,14 @@ class ScenesDataset(ProbeDataset):
         return draw(self.seed, int(self._numbers[i]))
 
     def _image_bytes(self, i: int) -> bytes:
-        return f"scenes {VERSION} {self.seed} {self._numbers[i]}".encode()
+        recipe = f"scenes {VERSION} {self.seed} {self._numbers[i]}".encode()
+        # a few are drawn, in case another Pillow draws differently
+        return recipe if self._numbers[i] % SAMPLED else recipe + self._drawn(i)[0].tobytes()
 
     def _label_bytes(self) -> Iterator[bytes]:
-        yield f"scenes {VERSION} {self.seed}".encode()
+        yield f"scenes {VERSION} {self.seed}".encode() + color_table().tobytes()
+        for i in np.flatnonzero(self._numbers % SAMPLED == 0):
+            yield self._drawn(int(i))[1].tobytes()
 
 
 @lru_cache(maxsize=64)
@@ -141,6 +146,6 @@ def _ids() -> dict[tuple[str, str], int]:
 
 def _number(spec: str, options: dict[str, str], key: str, default: int) -> int:
     text = options.get(key, str(default))
-    if not text.isdigit():
+    if not text.isdecimal():
         raise InputError(f"{spec!r}: {key} is a whole number; got {text!r}")
     return int(text)
