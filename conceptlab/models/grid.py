@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from conceptlab.errors import LayerError
 
+MAPS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 MOST_PREFIX = 16  # tokens before the picture's, where only their number can tell
 
 
@@ -51,9 +52,9 @@ def prefix_tokens(module: nn.Module) -> int | None:
 def form_of(output: Tensor, module: nn.Module, layer: str) -> Form:
     """The layout of a layer's output, found from its shape and from what the model says.
 
-    A 4-D output is channels-last where its second and third sizes agree and its last does not
-    (Swin's blocks, ConvNeXt's permuted ones: inputs are square, and so are maps), or where the
-    layer itself works on the last axis.
+    Inputs are square, and so are maps: of a 4-D output's three sizes, the one that differs from two
+    equal ones is that of the units. Where none or all differ (Swin's first blocks have 96 x 96 maps
+    of 96 units at 384 px), the parts of the layer tell what axis they work on.
 
     Args:
         output: the layer's.
@@ -71,8 +72,9 @@ def form_of(output: Tensor, module: nn.Module, layer: str) -> Form:
         shape = tuple(output.shape)
         raise LayerError(f"layer {layer} gives {shape}; a grid of units needs 2 to 4 axes")
     _, a, b, c = output.shape
-    last = (a == b and c != b) or _on_last_axis(module.get_submodule(layer))
-    return Form("last" if last else "map")
+    if (a == b) != (b == c):
+        return Form("last" if a == b else "map")
+    return Form("last" if _units_last(module, layer) else "map")
 
 
 def to_grid(output: Tensor, form: Form) -> Tensor:
@@ -99,10 +101,41 @@ def _tokens(output: Tensor, module: nn.Module, layer: str) -> Form:
     raise LayerError(f"layer {layer} gives {count} tokens, which form no square grid")
 
 
-def _on_last_axis(layer: nn.Module) -> bool:
-    if type(layer) is nn.LayerNorm:  # its subclasses may permute
-        return len(layer.normalized_shape) == 1
-    return type(layer) is nn.Linear
+def _units_last(module: nn.Module, layer: str) -> bool:
+    """Whether the units of a layer's 4-D output are on the last axis, as its parts have them.
+
+    The last part that says something decides, be it a part of the layer or before it; but what
+    begins on maps and ends in a linear layer is a ConvNeXt block, which permutes back by itself.
+    """
+    own, before = [], []
+    for name, part in module.named_modules():
+        said = _part_units_last(part)
+        if said is None:
+            continue
+        if name == layer or not layer or name.startswith(f"{layer}."):
+            own.append((part, said))
+        elif not own:
+            before.append((part, said))
+        else:
+            break
+    told = own or before[-1:]
+    if not told:
+        return False
+    if not told[0][1] and isinstance(told[-1][0], nn.Linear):
+        return False
+    return told[-1][1]
+
+
+def _part_units_last(part: nn.Module) -> bool | None:
+    """Whether a part works on units on the last axis, or on the second; None if on any."""
+    dims = getattr(part, "dims", None)  # torchvision's Permute
+    if isinstance(dims, tuple | list) and len(dims) == 4:
+        return list(dims) == [0, 2, 3, 1]
+    if isinstance(part, MAPS) or type(part).__name__.endswith("2d"):  # timm's LayerNorm2d
+        return False
+    if isinstance(part, nn.LayerNorm):
+        return len(part.normalized_shape) == 1
+    return True if isinstance(part, nn.Linear) else None
 
 
 def _is_square(count: int) -> bool:
