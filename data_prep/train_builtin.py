@@ -177,7 +177,7 @@ def write_card(entries: dict[str, dict[str, object]], folder: Path) -> None:
     lines = [
         "# Built-in networks",
         "",
-        f"Made by `python data_prep/train_builtin.py` (seeded) on pictures of `scenes` (drawings of",
+        "Made by `python data_prep/train_builtin.py` (seeded) on pictures of `scenes` (drawings of",
         f"version {VERSION}, seed {TRAIN_SEED}). Input 64 x 64, RGB in 0..1, mean 0.5, std 0.5.",
         f"Accuracy is on the 1,000 pictures of `{PROBE}`, none of which was learned; chance is",
         "0.10 for scenes and 0.25 for rotations. The scene networks also learned, on a head that",

@@ -1,0 +1,121 @@
+"""Receptive fields and strides, against published ones and against gradients."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+from conceptlab.models.field import parameters_of
+from conceptlab.models.probed import Preprocessing, ProbedModel
+from conceptlab.numerics.geometry import Geometry
+
+
+def table(module, size):
+    half = (0.5, 0.5, 0.5)
+    model = ProbedModel(module, Preprocessing(Geometry(size), half, half), name="m", spec="m")
+    return model.layers().set_index("layer")
+
+
+def field(found, layer):
+    return found.loc[layer, "receptive_field"], found.loc[layer, "stride"]
+
+
+# Araujo, Norris & Sim 2019, table of common networks: AlexNet 195/32 and VGG-16 212/32 are after
+# the last pooling, ResNet's are of its last convolution
+@pytest.mark.parametrize(
+    ("name", "layer", "expected"),
+    [
+        ("alexnet", "features.0", (11, 4)),
+        ("alexnet", "features.2", (19, 8)),
+        ("alexnet", "features.11", (163, 16)),
+        ("alexnet", "features.12", (195, 32)),
+        ("vgg16", "features.0", (3, 1)),
+        ("vgg16", "features.29", (196, 16)),
+        ("vgg16", "features.30", (212, 32)),
+        ("resnet18", "conv1", (7, 2)),
+        ("resnet18", "layer1", (43, 4)),
+        ("resnet18", "layer4", (435, 32)),
+        ("resnet50", "layer4", (483, 32)),
+        ("mobilenet_v2", "features", (491, 32)),
+    ],
+)
+def test_published_fields(name, layer, expected, tables):
+    assert field(tables(name), layer) == expected
+
+
+@pytest.fixture(scope="module")
+def tables():
+    made = {}
+
+    def get(name):
+        if name not in made:
+            with torch.device("cpu"):
+                made[name] = table(models.get_model(name, weights=None), 64)
+        return made[name]
+
+    return get
+
+
+def test_beyond_global_operations_it_is_not_defined(tables):
+    found = tables("resnet18")
+    for layer in ("avgpool", "fc"):
+        assert all(math.isnan(v) for v in field(found, layer))
+
+
+def by_gradient(module, size):
+    """The pixels that the middle unit depends on."""
+    image = torch.randn(1, 3, size, size, requires_grad=True)
+    output = module(image)
+    middle = output.shape[-1] // 2
+    output[0, :, middle, middle].sum().backward()
+    touched = image.grad.abs().sum(dim=(0, 1)) > 0
+    return int(touched.any(dim=1).sum()), int(touched.any(dim=0).sum())
+
+
+class Branches(nn.Module):
+    """Paths of unequal fields that meet."""
+
+    def __init__(self):
+        super().__init__()
+        self.narrow = nn.Conv2d(3, 4, 1)
+        self.wide = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 5, padding=2))
+
+    def forward(self, x):
+        return torch.cat([self.narrow(x) + self.wide(x), self.narrow(x)], dim=1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Conv2d(3, 4, 3, stride=2),
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3, dilation=3), nn.Conv2d(4, 4, 3)),
+        lambda: nn.Sequential(nn.Conv2d(3, 4, (1, 7)), nn.Conv2d(4, 4, (7, 1))),
+        lambda: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 4, 3), nn.AvgPool2d(3, stride=2)),
+        lambda: nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.Conv2d(6, 4, 1), nn.ReLU6()),
+        Branches,
+    ],
+)
+def test_fields_are_those_of_gradients(make):
+    torch.manual_seed(0)
+    module = nn.Sequential(make())
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, 0.1, 1)  # nothing cancels, no ReLU closes
+    found = table(module, 33)
+    with torch.enable_grad():
+        assert found.loc["0", "receptive_field"] == max(by_gradient(module, 33))
+
+
+def test_a_tracker_changes_no_output():
+    torch.manual_seed(0)
+    module = models.get_model("squeezenet1_0", weights=None).eval()
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = module(image)
+        table(module, 64)
+        assert torch.equal(module(image), before)
+
+
+def test_parameters():
+    assert parameters_of(nn.Conv2d(3, 4, 5)) == 3 * 4 * 25 + 4
