@@ -1,5 +1,7 @@
 """Geometry: pictures as torchvision resizes them, labels by nearest neighbour."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -52,19 +54,32 @@ def test_labels_at_input_size_come_from_where_the_input_comes_from(width, height
     # nearest in PIL: the source of each pixel of the resized picture, then the same crop
     full = (size, size)
     if fit == "crop":
-        short = size + more
-        full = functional.resize(Image.new("L", (width, height)), [short]).size
+        full = functional.resize(Image.new("L", (width, height)), [size + more]).size
     nearest = Image.fromarray(index).resize(full, Image.Resampling.NEAREST)
+    middles = [middle(height, full[1])[:, None] + np.zeros(full[0])]
+    middles.append(np.zeros((full[1], 1)) + middle(width, full[0]))
     if fit == "crop":
         nearest = functional.center_crop(nearest, [size, size])
+        middles = [functional.center_crop(Image.fromarray(m), [size, size]) for m in middles]
     rows, columns = geometry.label_rows_cols(height, width, (size, size))
     mine = index[rows][:, columns]
-    # PIL walks in float steps; where a centre falls on a border of two pixels either is nearest
-    apart_rows = np.abs(mine // width - np.asarray(nearest) // width)
-    apart_columns = np.abs(mine % width - np.asarray(nearest) % width)
-    assert apart_rows.max() <= 1
-    assert apart_columns.max() <= 1
-    assert (apart_rows + apart_columns > 0).mean() <= 0.2 or size <= 2
+    # where a middle falls on the border of two pixels, both are nearest; PIL takes either
+    tie_row, tie_column = (np.asarray(m) > 0 for m in middles)
+    assert (np.abs(mine // width - np.asarray(nearest) // width) <= tie_row).all()
+    assert (np.abs(mine % width - np.asarray(nearest) % width) <= tie_column).all()
+
+
+def middle(n_in, n_out):
+    """1 where the middle of an output pixel is a border between input pixels, else 0."""
+    return ((2 * np.arange(n_out) + 1) * n_in % (2 * n_out) == 0).astype(np.float32)
+
+
+@given(n_in=st.integers(1, 3000), n_out=st.integers(1, 3000))
+def test_nearest_is_the_pixel_that_holds_the_middle(n_in, n_out):
+    rows, _ = Geometry(n_out).label_rows_cols(n_in, 1, (n_out, 1))
+    for i in (0, n_out // 3, n_out // 2, n_out - 1):
+        place = Fraction(2 * i + 1, 2) * n_in / n_out
+        assert rows[i] <= place < rows[i] + 1
 
 
 def test_a_coloured_block_and_its_label_stay_together():

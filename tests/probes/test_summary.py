@@ -6,13 +6,15 @@ import pytest
 from conceptlab.errors import InputError
 from conceptlab.probes.dissect import dissect
 from conceptlab.probes.summary import (
+    FIELDS,
     detector_counts,
     read_units,
     summarize_units,
     write_network_dissection,
 )
 
-THEIRS = """unit,category,label,score,object-label,object-truth,object-activation,object-intersect,object-iou,part-label,part-truth,part-activation,part-intersect,part-iou,texture-label,texture-truth,texture-activation,texture-intersect,texture-iou
+PARTS = [f"{c}-{f}" for c in ("object", "part", "texture") for f in FIELDS]
+THEIRS = f"""unit,category,label,score,{",".join(PARTS)}
 1,object,dog,0.30,dog,10,10,5,0.30,head,10,10,5,0.10,,0,0,7,0.5
 2,object,dog,0.20,dog,10,10,5,0.20,head,10,10,5,0.03,striped,9,9,1,0.05
 3,part,wheel,0.06,car,10,10,5,0.05,wheel,10,10,5,0.06,striped,9,9,1,0.01

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from conceptlab.numerics.metrics import (
+    bootstrap_sums,
+    interval,
+    iou,
+    iou_interval,
+    mean_interval,
+)
+
+masks = arrays(bool, (5, 5))
+
+
+@given(masks, masks)
+def test_iou_of_counts_is_iou_of_masks(first, second):
+    value = iou(np.array((first & second).sum()), np.array(first.sum()), np.array(second.sum()))
+    either = (first | second).sum()
+    if either == 0:
+        assert np.isnan(value)
+    else:
+        assert value == pytest.approx((first & second).sum() / either)
+        assert 0 <= value <= 1
+
+
+def test_one_image_has_no_spread_and_none_no_interval():
+    counts = np.array([[2, 3, 4]])
+    low, high = iou_interval(counts, 50, np.random.default_rng(0))
+    assert low == high == pytest.approx(0.4)
+    assert all(np.isnan(iou_interval(np.empty((0, 3)), 50, np.random.default_rng(0))))
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):
+        values = rng.exponential(size=80)
+        low, high = mean_interval(values, 200, rng)
+        hits += low <= 1.0 <= high
+    assert 0.86 <= hits / 200 <= 0.99
+
+
+@given(st.integers(0, 100))
+def test_bootstrap_sums_keep_the_mean(seed):
+    values = np.arange(12.0).reshape(6, 2)
+    sums = bootstrap_sums(values, 400, np.random.default_rng(seed))
+    assert sums.shape == (400, 2)
+    np.testing.assert_allclose(sums.mean(0), values.sum(0), rtol=0.1)
+
+
+def test_interval_of_nothing_finite_is_nan():
+    assert all(np.isnan(interval(np.array([np.nan, np.nan]))))
