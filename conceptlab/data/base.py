@@ -2,10 +2,11 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from conceptlab.registry import Registry
 
 SPLITS = ("train", "val", "test")
 MOST_CATEGORIES = 64
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class ProbeDataset(ABC):
         splits: (N,) 'train', 'val' or 'test'.
         names: (N,) 'split/NAME'.
         planes: the most planes that the labels of a picture have.
+        root: the folder that it is read from; None where there is none.
+        progress: whether long scans show a bar.
     """
 
     spec: str
@@ -78,6 +82,8 @@ class ProbeDataset(ABC):
     splits: NDArray[np.str_]
     names: NDArray[np.str_]
     planes: int
+    root: Path | None = None
+    progress: bool = False
 
     @abstractmethod
     def image(self, i: int) -> Image.Image:
@@ -152,7 +158,7 @@ class ProbeDataset(ABC):
         shown = {split: np.zeros(count, dtype=np.int64) for split in SPLITS}
         area = np.zeros(count)
         scan = ordered_map(lambda i: (i, self._areas(i)), range(len(self)))
-        for i, own in tqdm(scan, "labels", len(self), leave=False, delay=2.0, unit="image"):
+        for i, own in self._bar(scan):
             shown[str(self.splits[i])] += own > 0
             area += own
         table = self.catalogue.copy()
@@ -190,14 +196,23 @@ class ProbeDataset(ABC):
         present = np.unique(labels.planes)
         return {int(c): (labels.planes == c).any(axis=0) for c in present if c >= 0}
 
+    def _bar(self, scan: Iterable[T]) -> Iterable[T]:
+        """The results of a scan of all pictures, with a bar if it takes over two seconds."""
+        hidden = not self.progress
+        bar: Iterable[T] = tqdm(
+            scan, "labels", len(self), leave=False, delay=2.0, unit="image", disable=hidden
+        )
+        return bar
+
     def _areas(self, i: int) -> NDArray[np.float64]:
         """(C,) the share of picture i that each concept covers."""
         labels = self.labels(i)
-        area = np.zeros(len(self.catalogue))
+        count = len(self.catalogue)
         flat = labels.planes.reshape(len(labels.planes), -1)
-        for concept in np.unique(flat):
-            if concept >= 0:
-                area[concept] = (flat == concept).any(axis=0).mean()
+        pixels = [np.bincount(plane[plane >= 0], minlength=count) for plane in flat]
+        area = np.sum(pixels, axis=0) / flat.shape[1] if pixels else np.zeros(count)
+        for concept in np.flatnonzero(np.count_nonzero(pixels, axis=0) > 1 if pixels else []):
+            area[concept] = (flat == concept).any(axis=0).mean()  # where planes overlap, once
         area[labels.image_concepts] = 1.0
         return area
 
@@ -212,13 +227,18 @@ def parse_spec(spec: str) -> tuple[str, str, dict[str, str]]:
     ('folder', '/a/b', {'colors': 'true'})
     >>> parse_spec("scenes:n=10,seed=3")
     ('scenes', '', {'n': '10', 'seed': '3'})
+
+    Raises:
+        InputError: an option without '=' or given twice.
     """
     source, _, rest = spec.partition(":")
     path, options = "", {}
     for place, part in enumerate(rest.split(",") if rest else []):
-        key, equals, value = part.partition("=")
-        if equals:
-            options[key.strip()] = value.strip()
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if equals and (place > 0 or key.isidentifier()):
+            if key in options:
+                raise InputError(f"{spec!r}: {key} is given twice")
+            options[key] = value
         elif place == 0:
             path = part
         else:
@@ -234,4 +254,6 @@ def take_options(spec: str, given: dict[str, str], known: Sequence[str]) -> None
     """
     for key in given:
         if key not in known:
-            raise InputError(f"{spec!r}: unknown option {key!r}; known: {', '.join(known)}")
+            raise InputError(
+                f"{spec!r}: unknown option {key!r}; known: {', '.join(known) or 'none'}"
+            )

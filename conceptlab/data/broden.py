@@ -26,7 +26,14 @@ from conceptlab.data.base import (
     parse_spec,
     take_options,
 )
-from conceptlab.data.read import read_image, read_number_map, read_rows
+from conceptlab.data.read import (
+    check_aspects,
+    data_folder,
+    read_bytes,
+    read_image,
+    read_number_map,
+    read_rows,
+)
 from conceptlab.errors import ConceptlabError, DataError
 from conceptlab.numerics.parallel import ordered_map
 
@@ -69,13 +76,13 @@ class BrodenDataset(ProbeDataset):
         DataError: a missing table, or one that cannot be understood; no training images.
     """
 
+    root: Path
+
     def __init__(self, spec: str) -> None:
         _, path, options = parse_spec(spec)
         take_options(spec, options, ())
         self.spec = spec
-        self.root = Path(path)
-        if not path or not self.root.is_dir():
-            raise DataError(f"there is no folder {path or '(no path given)'} to read data from")
+        self.root = data_folder(path)
         self.name = self.root.resolve().name
         names = _read_names(self.root / "label.csv")
         groups = [r["name"] for r in read_rows(self.root / "category.csv", ("name",))]
@@ -93,7 +100,10 @@ class BrodenDataset(ProbeDataset):
 
     def image(self, i: int) -> Image.Image:
         """Picture i, RGB."""
-        return read_image(self._path(self._rows[i].image))
+        row = self._rows[i]
+        picture = read_image(self._path(row.image))
+        check_aspects(picture.size, f"the label of {row.image}", row.label_size[::-1])
+        return picture
 
     def labels(self, i: int) -> Labels:
         """The labels of picture i.
@@ -139,19 +149,13 @@ class BrodenDataset(ProbeDataset):
         return problems
 
     def _image_bytes(self, i: int) -> bytes:
-        return self._bytes(self._rows[i].image)
+        return read_bytes(self._path(self._rows[i].image))
 
     def _label_bytes(self) -> Iterator[bytes]:
         for row in self._rows:
             yield repr((row.label_size, [c for c, _ in row.maps], row.whole)).encode()
             for _, file in row.maps:
-                yield self._bytes(file)
-
-    def _bytes(self, file: str) -> bytes:
-        try:
-            return self._path(file).read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read {self._path(file)} ({error.strerror})") from error
+                yield read_bytes(self._path(file))
 
     def _path(self, file: str) -> Path:
         return self.root / "images" / file
@@ -249,6 +253,7 @@ def _catalogue(
     for group in groups:
         path = root / f"c_{group}.csv"
         table = np.full(NUMBERS, NONE, dtype=np.int32)
+        taken: set[str] = set()
         for row in read_rows(path, ("code", "number")):
             number = _number(path, "number", row["number"])
             if number == 0:
@@ -258,7 +263,11 @@ def _catalogue(
             if table[number] != NONE:
                 raise DataError(f"{path}: number {number} stands in two rows")
             table[number] = len(rows)
-            rows.append((names[number], group, "image" if group in WHOLE else "pixel"))
+            name = names[number]
+            if name in taken:
+                name = f"{name} ({number})"
+            taken.add(name)
+            rows.append((name, group, "image" if group in WHOLE else "pixel"))
         tables[group] = table
     return pd.DataFrame(rows, columns=["name", "category", "level"]), tables
 
@@ -298,6 +307,8 @@ def _row(path: Path, cells: dict[str, str], categories: list[str]) -> Row:
         sides[k] = _number(path, f"{k} of {cells['image']}", cells[k] or cells[same])
     if not all(sides.values()):
         raise DataError(f"{path}: {cells['image']} has a side of 0 pixels")
+    label_size = sides["sw"], sides["sh"]
+    check_aspects((sides["iw"], sides["ih"]), f"{path}: {cells['image']}'s label", label_size)
     return Row(
         cells["split"],
         _inside(path, cells["image"]),

@@ -27,13 +27,20 @@ from conceptlab.data.base import (
     take_options,
 )
 from conceptlab.data.colors import NAMES, color_table, name_pixels
-from conceptlab.data.read import read_header, read_image, read_index_map, read_rows
+from conceptlab.data.read import (
+    check_aspects,
+    data_folder,
+    read_bytes,
+    read_header,
+    read_image,
+    read_index_map,
+    read_rows,
+)
 from conceptlab.errors import ConceptlabError, DataError, InputError
 from conceptlab.numerics.parallel import ordered_map
 
 IMAGES = (".jpg", ".jpeg", ".png")
 IGNORE = "ignore"
-ASPECT = 0.02  # relative difference of aspects that rounding can explain
 VAL_SHARE = 5
 
 
@@ -65,6 +72,8 @@ class FolderDataset(ProbeDataset):
         DataError: a missing folder or file, a table that cannot be read, no training images.
     """
 
+    root: Path
+
     def __init__(self, spec: str) -> None:
         _, path, options = parse_spec(spec)
         take_options(spec, options, ("colors", "val"))
@@ -74,17 +83,15 @@ class FolderDataset(ProbeDataset):
             raise InputError(f"{spec!r}: colors is true or false")
         if options.get("val", "test") != "test":
             raise InputError(f"{spec!r}: val can only be 'test'")
-        self.root = Path(path)
-        if not path or not self.root.is_dir():
-            raise DataError(f"there is no folder {path or '(no path given)'} to read data from")
+        self.root = data_folder(path)
         self.name = self.root.resolve().name
         self._classes = _read_classes(self.root / "classes.csv")
         scenes = _read_scenes(self.root / "scenes.csv")
         found = _items(self.root, scenes)
-        self.problems = _unmatched(self.root, found, scenes)
         self._items = _with_val(self.root, found, "val" in options)
         if not any(item.split == "train" for item in self._items):
             raise DataError(f"{self.root / 'images' / 'train'} has no pictures to learn from")
+        self.problems = _unmatched(self.root, found, scenes) + _unread(self.root)
         self.splits = np.array([item.split for item in self._items])
         self.names = np.array([item.name for item in self._items])
         self.planes = 2 if self.colors else 1
@@ -109,10 +116,11 @@ class FolderDataset(ProbeDataset):
                 picture = picture.resize((width, height), Image.Resampling.NEAREST)
             first = len(self.catalogue) - len(NAMES)
             planes.append(name_pixels(np.asarray(picture)) + np.int32(first))
+        ignored = classes == -2
         return Labels(
             np.stack(planes),
-            np.where(classes == -2, self._class_bits, np.uint64(0)),
-            self._scene_ids(item),
+            np.where(ignored, self._class_bits, np.uint64(0)) if ignored.any() else None,
+            np.array([self._scenes[item.scene]] if item.scene else [], dtype=np.int64),
             0 if item.scene else self._scene_bit,
         )
 
@@ -150,20 +158,14 @@ class FolderDataset(ProbeDataset):
         return str(path.relative_to(self.root))
 
     def _image_bytes(self, i: int) -> bytes:
-        try:
-            return self._items[i].image.read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read {self._items[i].image} ({error.strerror})") from error
+        return read_bytes(self._items[i].image)
 
     def _label_bytes(self) -> Iterator[bytes]:
         yield self._classes.to_csv().encode()
         yield color_table().tobytes() if self.colors else b""
         for item in self._items:
             yield item.scene.encode()
-            try:
-                yield item.label.read_bytes()
-            except OSError as error:
-                raise DataError(f"cannot read {item.label} ({error.strerror})") from error
+            yield read_bytes(item.label)
 
     def _catalogue(self, scenes: dict[str, str]) -> pd.DataFrame:
         kept = self._classes[self._classes["category"] != IGNORE]
@@ -174,6 +176,8 @@ class FolderDataset(ProbeDataset):
         rows += [(scene, "scene", "image") for scene in sorted(set(scenes.values()))]
         rows += [(name, "color", "pixel") for name in NAMES] if self.colors else []
         table = pd.DataFrame(rows, columns=["name", "category", "level"])
+        if table.empty:
+            raise DataError(f"{self.root / 'classes.csv'} has no class to look for")
         twice = table[table.duplicated(["name", "category"])]
         if len(twice):
             raise DataError(
@@ -197,15 +201,10 @@ class FolderDataset(ProbeDataset):
                 concept += 1
                 groups.add(self.categories.index(category))
         self._class_bits = np.uint64(sum(1 << g for g in groups))
-        has_scenes = (self.catalogue["level"] == "image").any()
-        self._scene_bit = 1 << self.categories.index("scene") if has_scenes else 0
+        scenes = self.catalogue["name"][self.catalogue["level"] == "image"]
+        self._scenes = {str(scene): int(concept) for concept, scene in scenes.items()}
+        self._scene_bit = 1 << self.categories.index("scene") if self._scenes else 0
         return table
-
-    def _scene_ids(self, item: Item) -> NDArray[np.int64]:
-        if not item.scene:
-            return np.empty(0, dtype=np.int64)
-        here = (self.catalogue["level"] == "image") & (self.catalogue["name"] == item.scene)
-        return np.flatnonzero(here)
 
     def _check_indices(self, item: Item, indices: NDArray[np.int64]) -> None:
         if indices.min() < 0 or indices.max() >= len(self._table):
@@ -220,12 +219,7 @@ class FolderDataset(ProbeDataset):
     def _check_aspect(self, item: Item, indices: NDArray[np.int64]) -> Image.Image:
         height, width = indices.shape
         picture = read_image(item.image) if self.colors else read_header(item.image)
-        ratio = (picture.width / picture.height) / (width / height)
-        if abs(ratio - 1) > max(ASPECT, 1.5 / min(width, height)):
-            raise DataError(
-                f"{item.label} is {width} x {height} and its picture {picture.width} x "
-                f"{picture.height}: their aspects differ"
-            )
+        check_aspects(picture.size, item.label, (width, height))
         return picture
 
 
@@ -293,6 +287,22 @@ def _unmatched(root: Path, items: list[Item], scenes: dict[str, str]) -> list[Pr
         if name not in known:
             problems.append(Problem("scenes.csv", f"names {name!r}, which is no picture", "error"))
     return problems
+
+
+def _unread(root: Path) -> list[Problem]:
+    """Remarks about what lies among the pictures and is none."""
+    splits = f"is not read: the splits are {', '.join(SPLITS)}"
+    endings = f"is not read: pictures end in {', '.join(IMAGES)}"
+    found = [(file, splits) for file in (root / "images").iterdir() if file.name not in SPLITS]
+    for split in SPLITS:
+        folder = root / "images" / split
+        files = folder.iterdir() if folder.is_dir() else []
+        found += [(file, endings) for file in files if file.suffix.lower() not in IMAGES]
+    return [
+        Problem(str(file.relative_to(root)), why, "remark")
+        for file, why in sorted(found)
+        if not file.name.startswith(".")
+    ]
 
 
 def _with_val(root: Path, items: list[Item], take_test: bool) -> list[Item]:

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from conceptlab.errors import DataError
 
+ASPECT = 0.02  # relative difference of aspects that rounding can explain
 #: What PIL raises on files that it cannot read.
 FAULTS = (
     OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError,
@@ -53,9 +54,9 @@ def read_number_map(path: Path) -> NDArray[np.int64]:
         DataError: the file is missing, damaged, or has another number of channels.
     """
     picture = _open(path)
-    if picture.mode not in ("RGB", "RGBA"):
+    if picture.mode not in ("RGB", "RGBA", "P"):
         raise DataError(f"{path} is a {picture.mode} picture; a label map is RGB, label R + 256 G")
-    pixels = np.asarray(picture).astype(np.int64)
+    pixels = np.asarray(picture.convert("RGB")).astype(np.int64)
     return pixels[..., 0] + 256 * pixels[..., 1]
 
 
@@ -81,6 +82,43 @@ def read_header(path: Path) -> Image.Image:
         raise DataError(f"{path} is missing") from None
     except FAULTS as error:
         raise DataError(f"{path} is damaged or no picture") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror})") from error
+
+
+def data_folder(path: str) -> Path:
+    """The folder that a specification names.
+
+    Raises:
+        DataError: it is not there.
+    """
+    if not path or not Path(path).is_dir():
+        raise DataError(f"there is no folder {path or '(no path given)'} to read data from")
+    return Path(path)
+
+
+def check_aspects(size: tuple[int, int], label: object, label_size: tuple[int, int]) -> None:
+    """Refuse a picture and a label, (width, height) each, of different aspects.
+
+    Raises:
+        DataError: the aspects differ by more than rounding explains.
+    """
+    ratio = (size[0] / size[1]) / (label_size[0] / label_size[1])
+    if abs(ratio - 1) > max(ASPECT, 1.5 / min(label_size)):
+        raise DataError(
+            f"{label} is {label_size[0]} x {label_size[1]} and its picture {size[0]} x {size[1]}: "
+            "their aspects differ"
+        )
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -88,6 +88,5 @@ class Geometry:
 
 def _nearest(n_in: int, n_out: int) -> Index:
     """(n_out,) the index of the input value in whose interval each output's centre lies."""
-    place = np.floor((np.arange(n_out) + 0.5) * (n_in / n_out)).astype(np.int64)
-    clipped: Index = np.minimum(place, n_in - 1)
-    return clipped
+    place: Index = (2 * np.arange(n_out) + 1) * n_in // (2 * n_out)  # in integers: exact at ties
+    return place
