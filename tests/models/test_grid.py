@@ -1,119 +1,185 @@
-"""Outputs of every layout become (n, K, H, W), with each value at its own unit and place."""
+"""Outputs of all architectures as grids of units, each unit where its network computes it."""
 
 import pytest
+import timm
 import torch
-import torchvision
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
+from torchvision import models
 
 from conceptlab.errors import LayerError
-from conceptlab.models.grid import first_tensor, grid_of, is_floating, prefix_tokens
-
-BARE = nn.Identity()
-
-
-def truth(n=2, units=5, side=3):
-    """(n, K, H, W) in which every value is another."""
-    return torch.arange(n * units * side * side, dtype=torch.float32).view(n, units, side, side)
+from conceptlab.models.grid import first_tensor, form_of, grid_of, is_floating, prefix_tokens
+from conceptlab.models.probed import Preprocessing, ProbedModel
+from conceptlab.numerics.geometry import Geometry
 
 
-class Knows(nn.Module):
-    """A network that says how many tokens stand before the picture's."""
-
-    def __init__(self, prefix):
-        super().__init__()
-        self.num_prefix_tokens = prefix
-
-
-def tokens_of(maps, prefix):
-    n, units = maps.shape[:2]
-    flat = maps.flatten(2).transpose(1, 2)
-    return torch.cat([torch.full((n, prefix, units), -1.0), flat], dim=1)
+def capture(module, layer, batch):
+    """A layer's own output and its grid."""
+    kept = []
+    handle = module.get_submodule(layer).register_forward_hook(lambda m, i, o: kept.append(o))
+    with torch.no_grad():
+        module.eval()(batch)
+    handle.remove()
+    return kept[0], grid_of(kept[0], module, layer)
 
 
-def test_maps_are_taken_as_they_are():
-    assert torch.equal(grid_of(truth(), BARE, ""), truth())
+def shapes(module, size):
+    half = (0.5, 0.5, 0.5)
+    model = ProbedModel(module, Preprocessing(Geometry(size), half, half), name="m", spec="m")
+    return model.layers().set_index("layer")["shape"].to_dict()
 
 
-def test_channels_last_maps_are_turned():
-    assert torch.equal(grid_of(truth().permute(0, 2, 3, 1), BARE, ""), truth())
+def batch(size, n=2):
+    return torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
-def test_vectors_are_maps_of_one_place():
-    assert torch.equal(grid_of(torch.eye(3), BARE, ""), torch.eye(3)[:, :, None, None])
+@pytest.fixture(scope="module")
+def vit():
+    torch.manual_seed(0)
+    return models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=12, mlp_dim=16
+    )
 
 
-@given(st.integers(0, 5), st.integers(6, 15), st.integers(1, 20), st.integers(1, 3))
-def test_tokens_become_a_grid_without_those_before_the_picture(prefix, side, units, n):
-    maps = truth(n, units, side)
-    assert torch.equal(grid_of(tokens_of(maps, prefix), BARE, "x"), maps)
-    assert torch.equal(grid_of(tokens_of(maps, prefix), Knows(prefix), "x"), maps)
+@pytest.fixture(scope="module")
+def swin():
+    torch.manual_seed(0)
+    return models.SwinTransformer(
+        patch_size=[4, 4], embed_dim=16, depths=[2, 2], num_heads=[2, 2], window_size=[4, 4]
+    )
 
 
-@given(st.integers(1, 16), st.integers(1, 6))
-def test_what_the_network_says_of_its_tokens_counts(prefix, side):
-    """2 + 4 x 4 tokens could be guessed, 1 + 8 (3 x 3 = 9) could not."""
-    maps = truth(side=side)
-    count = prefix + side * side
-    grid = grid_of(tokens_of(maps, prefix), Knows(prefix), "x")
-    assert grid.shape == (2, 5, side, side), count
-    assert torch.equal(grid, maps)
+@pytest.fixture(scope="module")
+def convnext():
+    torch.manual_seed(0)
+    setting = models.convnext.CNBlockConfig
+    return models.ConvNeXt([setting(12, 24, 2), setting(24, None, 1)])
 
 
-def test_layers_before_the_class_token_joins_have_none():
-    maps = truth(side=6)
-    assert torch.equal(grid_of(tokens_of(maps, 0), Knows(1), "patches"), maps)
+def test_a_vit_of_torchvision(vit):
+    raw, grid = capture(vit, "encoder.layers.encoder_layer_1", batch(32))
+    assert raw.shape == (2, 17, 12)
+    assert grid.shape == (2, 12, 4, 4)
+    for row in range(4):
+        for column in range(4):
+            assert torch.equal(grid[:, :, row, column], raw[:, 1 + 4 * row + column])
+    found = shapes(vit, 32)
+    assert found["conv_proj"] == (12, 4, 4)
+    assert found["encoder.layers.encoder_layer_0.self_attention"] == (12, 4, 4)
+    assert found["encoder.layers.encoder_layer_0.mlp"] == (12, 4, 4)
+    assert found["heads"] == (1000, 1, 1)
 
 
-def test_views_share_memory_with_the_output():
-    for output in (truth(), truth().permute(0, 2, 3, 1), tokens_of(truth(side=6), 1), torch.eye(3)):
-        assert grid_of(output, BARE, "").data_ptr() in {
-            output.data_ptr(), output.data_ptr() + 4 * output.shape[-1]
-        }  # fmt: skip
+def test_tokens_lie_where_their_patches_do(vit):
+    """One patch of the picture changes most the token that stands for it."""
+    one, other = batch(32, 1), batch(32, 1)
+    other[:, :, 8:16, 24:32] += 3  # patch row 1, column 3
+    before = capture(vit, "encoder.layers.encoder_layer_0", one)[1]
+    after = capture(vit, "encoder.layers.encoder_layer_0", other)[1]
+    change = (after - before).norm(dim=1)[0]
+    assert divmod(int(change.argmax()), 4) == (1, 3)
 
 
-def test_a_cube_is_read_by_what_its_layer_does():
-    """K = H = W says nothing by its shape."""
-    cube = torch.arange(128.0).view(2, 4, 4, 4)
-    network = nn.ModuleDict({"conv": nn.Conv2d(4, 4, 1), "linear": nn.Linear(4, 4)})
-    network["norm"], network["all"] = nn.LayerNorm(4), nn.LayerNorm((4, 4))
-    turned = cube.permute(0, 3, 1, 2)
-    for layer, expected in (("conv", cube), ("linear", turned), ("norm", turned), ("all", cube)):
-        assert torch.equal(grid_of(cube, network, layer), expected)
+def test_a_vit_of_timm_with_registers():
+    torch.manual_seed(0)
+    module = timm.models.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=12, depth=1, num_heads=2, reg_tokens=4
+    )
+    assert prefix_tokens(module) == 5
+    raw, grid = capture(module, "blocks.0", batch(32))
+    assert raw.shape == (2, 21, 12)
+    assert torch.equal(grid[:, :, 0, 1], raw[:, 6])
+    raw, grid = capture(module, "patch_embed", batch(32))  # before the registers are put in front
+    assert raw.shape == (2, 16, 12)
+    assert torch.equal(grid[:, :, 0, 1], raw[:, 1])
 
 
-@pytest.mark.parametrize(
-    ("output", "what"),
-    [
-        (torch.zeros(2, 3, 4, 5, 6), "2 to 4 axes"),
-        (torch.zeros(3), "2 to 4 axes"),
-        (torch.zeros(2, 99, 8), "99 tokens, which form no square"),
-        ("text", "gives a str, and no tensor"),
-        ((), "gives a tuple, and no tensor"),
-        ((None, torch.zeros(1)), "gives a NoneType, and no tensor"),
-    ],
-)
-def test_what_is_no_grid_is_an_error_by_name(output, what):
-    with pytest.raises(LayerError, match=f"layer deep.*{what}"):
-        grid_of(output, nn.ModuleDict({"deep": BARE}), "deep")
+def test_a_swin_of_torchvision(swin):
+    found = shapes(swin, 64)
+    assert found["features.0"] == (16, 16, 16)  # as many units as rows, and columns
+    assert found["features.1"] == (16, 16, 16)
+    assert found["features.2"] == (32, 8, 8)
+    assert found["features.3.1"] == (32, 8, 8)
+    assert found["norm"] == (32, 8, 8)
+    for layer in ("features.1.0", "features.1.1.mlp", "features.0.2", "features.3.0"):
+        raw, grid = capture(swin, layer, batch(64))
+        assert torch.equal(grid, raw.permute(0, 3, 1, 2)), layer
+    raw, grid = capture(swin, "features.0.0", batch(64))
+    assert torch.equal(grid, raw)
 
 
-def test_tokens_that_contradict_the_network_are_not_guessed():
-    with pytest.raises(LayerError, match="11 tokens"):
-        grid_of(torch.zeros(1, 11, 4), Knows(1), "x")
+def test_a_swin_of_timm():
+    torch.manual_seed(0)
+    module = timm.models.SwinTransformer(
+        img_size=64, embed_dim=16, depths=(1, 1), num_heads=(2, 2), window_size=4, num_classes=5
+    )
+    for layer in ("layers.0.blocks.0", "layers.0", "patch_embed", "layers.1", "norm"):
+        raw, grid = capture(module, layer, batch(64))
+        assert torch.equal(grid, raw.permute(0, 3, 1, 2)), layer
 
 
-def test_of_several_outputs_the_first_tensor_counts():
-    first, second = torch.zeros(2, 3), torch.ones(2, 3)
-    for output in ((first, second), [first], {"out": first, "aux": second}, ([(first,)],)):
-        assert first_tensor(output, "") is first
-        assert is_floating(output)
-    assert not is_floating(torch.zeros(2, dtype=torch.int64))
+def test_a_convnext_of_torchvision(convnext):
+    found = shapes(convnext, 48)  # 12 units, 12 rows, 12 columns
+    assert found["features.1.0"] == (12, 12, 12)
+    for layer in ("features.0", "features.0.1", "features.1.0", "features.1.0.block.0",
+                  "features.1", "features.1.0.block", "features.1.0.block.6"):  # fmt: skip
+        raw, grid = capture(convnext, layer, batch(48))
+        assert torch.equal(grid, raw), layer
+    for layer in ("features.1.0.block.1", "features.1.0.block.2", "features.1.0.block.3",
+                  "features.1.0.block.5"):  # fmt: skip
+        raw, grid = capture(convnext, layer, batch(48))
+        assert torch.equal(grid, raw.permute(0, 3, 1, 2)), layer
+
+
+def test_a_convnext_of_timm():
+    torch.manual_seed(0)
+    module = timm.models.ConvNeXt(depths=(1, 1, 1, 1), dims=(12, 24, 48, 96), num_classes=3)
+    for layer in ("stem", "stages.0.blocks.0", "stages.0", "stages.1", "stages.0.blocks.0.conv_dw"):
+        raw, grid = capture(module, layer, batch(48))
+        assert torch.equal(grid, raw), layer
+
+
+@pytest.mark.parametrize("k", [1, 3, 8, 16, 33])
+def test_convolutions_stay_maps(k):
+    module = nn.Sequential(
+        nn.Conv2d(3, k, 3, padding=1), nn.BatchNorm2d(k), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout()
+    )
+    for layer in "01234":
+        raw, grid = capture(module, layer, batch(16))
+        assert torch.equal(grid, raw)
+
+
+def test_vectors_are_maps_of_one_pixel():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    raw, grid = capture(module, "1", batch(2))
+    assert grid.shape == (2, 5, 1, 1)
+    assert torch.equal(grid[:, :, 0, 0], raw)
+
+
+def test_grids_are_views():
+    module = nn.Identity()
+    for output in (torch.zeros(2, 17, 5), torch.zeros(2, 4, 4, 5), torch.zeros(2, 5)):
+        grid = grid_of(output, module, "")
+        grid += 1
+        assert output.sum() == grid.numel()
+
+
+def test_what_is_no_grid():
+    module = nn.Identity()
+    with pytest.raises(LayerError, match="layer x gives 44 tokens, which form no square"):
+        form_of(torch.zeros(1, 44, 5), _Prefixed(), "x")
+    with pytest.raises(LayerError, match=r"gives \(1, 2, 3, 4, 5\); a grid of units needs"):
+        form_of(torch.zeros(1, 2, 3, 4, 5), module, "x")
+    with pytest.raises(LayerError, match="layer x gives a str, and no tensor"):
+        grid_of("text", module, "x")
+
+
+class _Prefixed(nn.Module):
+    num_prefix_tokens = 1
+
+
+def test_first_tensor_of_nested_outputs():
+    inner = torch.zeros(1)
+    assert first_tensor({"a": [(inner, 2)]}, "x") is inner
+    assert is_floating((inner,))
+    assert not is_floating(torch.zeros(1, dtype=torch.int64))
     assert not is_floating(None)
-
-
-def test_torchvisions_transformer_says_that_it_has_a_class_token():
-    vit = torchvision.models.VisionTransformer(32, 8, 1, 2, 16, 16, num_classes=3)
-    assert prefix_tokens(vit) == 1
-    assert prefix_tokens(BARE) is None
