@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from conceptlab.errors import ModelError
 
+FOREIGN = ("global", "unsupported operand")  # in torch's words on pickles that it does not trust
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
@@ -93,7 +94,8 @@ def _torch(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # on pickle protocols: what follows says enough
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch's reader raise anything
-        if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
+        text = str(error).lower()
+        if isinstance(error, pickle.UnpicklingError) and any(part in text for part in FOREIGN):
             raise ModelError(
                 f"{path} holds more than tensors, possibly code, and was not loaded: save it as a "
                 "state dict or as .safetensors"
