@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from conceptlab.errors import ModelError
 
-FOREIGN = ("global", "unsupported operand")  # in torch's words on pickles that it does not trust
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
@@ -94,8 +93,7 @@ def _torch(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # on pickle protocols: what follows says enough
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch's reader raise anything
-        text = str(error).lower()
-        if isinstance(error, pickle.UnpicklingError) and any(part in text for part in FOREIGN):
+        if isinstance(error, pickle.UnpicklingError) and _is_foreign(path, str(error).lower()):
             raise ModelError(
                 f"{path} holds more than tensors, possibly code, and was not loaded: save it as a "
                 "state dict or as .safetensors"
@@ -104,6 +102,13 @@ def _torch(path: Path) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         raise ModelError(f"{path} holds a {type(state).__name__}, and no state dict")
     return dict(state)
+
+
+def _is_foreign(path: Path, words: str) -> bool:
+    """Whether torch refuses what a pickle asks for, or knows of no such step in a trusted one."""
+    with path.open("rb") as file:
+        begins = file.read(1) == pickle.PROTO
+    return "global" in words or (begins and "unsupported operand" in words)
 
 
 def redraw_weights(module: nn.Module) -> None:
