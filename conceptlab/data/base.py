@@ -21,6 +21,7 @@ from conceptlab.registry import Registry
 
 SPLITS = ("train", "val", "test")
 MOST_CATEGORIES = 64
+DELAY = 2.0  # seconds before a bar shows
 T = TypeVar("T")
 
 
@@ -200,7 +201,7 @@ class ProbeDataset(ABC):
         """The results of a scan of all pictures, with a bar if it takes over two seconds."""
         hidden = not self.progress
         bar: Iterable[T] = tqdm(
-            scan, "labels", len(self), leave=False, delay=2.0, unit="image", disable=hidden
+            scan, "labels", len(self), leave=False, delay=DELAY, unit="image", disable=hidden
         )
         return bar
 

@@ -201,3 +201,19 @@ def test_a_class_without_a_pixel_is_a_remark(tree):
     assert "'cat' never has a pixel" in remark.message
     assert data.concepts["n_train"].tolist()[3] == 0
     assert data.concepts["mean_area"].tolist()[3] == 0
+
+
+def test_what_is_not_read_is_a_remark(tree):
+    (tree / "images/valid").mkdir()
+    (tree / "images/train/p9.bmp").write_bytes(b"BM")
+    (tree / "images/train/.hidden.txt").write_text("")
+    assert problems(tree) == [("images/train/p9.bmp", "remark"), ("images/valid", "remark")]
+    text = " ".join(p.message for p in load_data(f"folder:{tree}").validate())
+    assert "pictures end in .jpg, .jpeg, .png" in text
+    assert "the splits are train, val, test" in text
+
+
+def test_nothing_to_look_for(tree):
+    (tree / "classes.csv").write_text("index,name,category\n0,void,ignore\n")
+    with pytest.raises(DataError, match=r"classes\.csv has no class to look for"):
+        load_data(f"folder:{tree}")

@@ -150,13 +150,21 @@ def test_counting_a_damaged_label_names_it(tree):
         ("folder:a b/c.d", ("folder", "a b/c.d", {})),
         ("folder:a:b,val=test", ("folder", "a:b", {"val": "test"})),
         ("scenes:n=3", ("scenes", "", {"n": "3"})),
+        ("folder:/runs/tau=0.5,colors=true", ("folder", "/runs/tau=0.5", {"colors": "true"})),
     ],
 )
 def test_specifications(spec, expected):
     assert parse_spec(spec) == expected
 
 
+def test_an_option_twice():
+    with pytest.raises(InputError, match="n is given twice"):
+        parse_spec("scenes:n=10,n=20")
+
+
 def test_options_by_name():
     take_options("x:a=1", {"a": "1"}, ["a"])
     with pytest.raises(InputError, match="unknown option 'b'; known: a"):
         take_options("x:b=1", {"b": "1"}, ["a"])
+    with pytest.raises(InputError, match="unknown option 'b'; known: none"):
+        take_options("x:b=1", {"b": "1"}, [])

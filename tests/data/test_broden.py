@@ -223,6 +223,7 @@ def test_numbers_of_another_category_are_left_out(tree):
         ("index.csv", ",train,", ",val,", "has no picture of split train"),
         ("index.csv", "8,8,4,4,b/c", "8,8,x,4,b/c", "sh of b/one.jpg 'x' is no whole number"),
         ("index.csv", "8,8,4,4,b/c", "8,8,0,4,b/c", "has a side of 0 pixels"),
+        ("index.csv", "8,8,4,4,b/c", "8,8,8,16,b/c", "label is 16 x 8 and its picture 8 x 8"),
         ("index.csv", ",scene,", ",place,", "needs the columns"),
         ("label.csv", "40,sky", "12,sky", "number 12 stands in two rows"),
         ("label.csv", "40,sky", "x,sky", "number 'x' is no whole number"),
@@ -250,3 +251,26 @@ def test_missing_tables_and_options(tree, tmp_path):
         with pytest.raises(DataError, match=f"cannot read .*{name}"):
             load_data(f"broden:{tree}")
         (tree / name).write_bytes(content)
+
+
+def test_a_picture_of_another_aspect_than_its_label(tree):
+    Image.new("RGB", (16, 8)).save(tree / "images/b/one.jpg")
+    with pytest.raises(DataError, match="is 4 x 4 and its picture 16 x 8: their aspects differ"):
+        load_data(f"broden:{tree}").image(0)
+
+
+def test_two_labels_of_one_name_in_a_category_are_told_apart(tree):
+    for file in ("label.csv", "c_object.csv"):
+        (tree / file).write_text(TABLES[file].replace(",sky,", ",door,"))
+    names = load_data(f"broden:{tree}").catalogue["name"].tolist()
+    assert names == [n if n != "sky" else "door (40)" for n in CONCEPTS]
+
+
+def test_maps_saved_with_a_palette_are_their_colours(tree):
+    before = load_data(f"broden:{tree}").labels(1).planes
+    file = tree / "images/b/o1.png"
+    with Image.open(file) as picture:
+        palette = picture.quantize()
+    palette.save(file)
+    assert palette.mode == "P"
+    assert np.array_equal(load_data(f"broden:{tree}").labels(1).planes, before)
