@@ -25,9 +25,9 @@ def name_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
     Returns:
         (...).
     """
-    cells = pixels >> 3
-    named: NDArray[np.int32] = color_table()[cells[..., 0], cells[..., 1], cells[..., 2]]
-    return named
+    cells = pixels.astype(np.uint16) >> 3
+    flat = cells[..., 0] << 10 | cells[..., 1] << 5 | cells[..., 2]
+    return color_table().ravel().take(flat)
 
 
 @cache
