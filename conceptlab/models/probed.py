@@ -237,11 +237,11 @@ class ProbedModel:
         self, maps: NDArray[np.float64], image: Image.Image, size: tuple[int, int]
     ) -> NDArray[np.float64]:
         """Maps (C, H, W) upsampled to the part of the picture that the network saw."""
-        geometry = self.preprocessing.geometry
-        if geometry.fit == "whole":
-            return upsample(maps, size)
-        seen = geometry.label_rows_cols(*size, (geometry.size, geometry.size))
-        rows, columns = (slice(int(s[0]), int(s[-1]) + 1) for s in seen)
+        seen = self.preprocessing.geometry.seen(image.height, image.width)
+        rows, columns = (
+            slice(min(round(first * side), side - 1), max(round(last * side), 1))
+            for (first, last), side in zip(seen, size, strict=True)
+        )
         whole = np.full((len(maps), *size), np.nan)
         part = (rows.stop - rows.start, columns.stop - columns.start)
         whole[:, rows, columns] = upsample(maps, part)

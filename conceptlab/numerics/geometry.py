@@ -74,6 +74,21 @@ class Geometry:
             columns[_nearest(self.size, label_size[1])],
         )
 
+    def seen(self, height: int, width: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The part of a picture that the network sees, in shares of its height and width.
+
+        Returns:
+            (top, bottom) and (left, right), all in 0..1.
+        """
+        if self.fit == "whole":
+            return (0.0, 1.0), (0.0, 1.0)
+        full_width, full_height = self._resized(width, height)
+        left, top = self._corner(full_width, full_height)
+        return (
+            (top / full_height, (top + self.size) / full_height),
+            (left / full_width, (left + self.size) / full_width),
+        )
+
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         if self.fit == "whole":
             return self.size, self.size

@@ -120,3 +120,10 @@ def test_bad_settings_are_refused(bad):
 
 def test_spec_holds_everything():
     assert Geometry(8, "crop", 9).spec() == {"size": 8, "fit": "crop", "resize": 9}
+
+
+def test_the_part_that_is_seen():
+    assert Geometry(8).seen(30, 90) == ((0, 1), (0, 1))
+    # 90 x 30 becomes 24 x 8: the crop begins at column 8 of 24
+    assert Geometry(8, "crop").seen(30, 90) == ((0, 1), (8 / 24, 16 / 24))
+    assert Geometry(8, "crop", 16).seen(50, 50) == ((0.25, 0.75), (0.25, 0.75))
