@@ -116,6 +116,12 @@ class Activations:
         """(stop - start, K, H, W) in a buffer of its own, so that mapped pages do not pile up."""
         return self._file.read("activations", start, stop)
 
+    def read_pooled(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, K) pooled activations of some images, in their order, in a buffer of its own."""
+        if len(rows) and (np.diff(rows) == 1).all():
+            return self._file.read("pooled", int(rows[0]), int(rows[-1]) + 1)
+        return np.asarray(self.pooled[rows])
+
     @cached_property
     def names(self) -> NDArray[np.str_]:
         """(N,) 'split/NAME'."""

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2)
-ROWS = 4096
+ROWS = 512  # images read at once
+UNITS = 64  # units sorted at once
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,13 @@ class Whitening:
         kept = values > 1e-10 * max(values.max(initial=0.0), 1e-30)
         return cls(mean, spread, axes[:, kept], values[kept])
 
-    def rotate(self, x: NDArray[np.floating[Any]]) -> Floats:
-        """(n, K) inputs to (n, R) coordinates."""
-        rotated: Floats = ((x - self.mean) / self.spread) @ self.axes
+    def rotate(self, x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """(n, K) inputs to (n, R) coordinates, read in pieces."""
+        plain = self.axes / self.spread[:, None]
+        shift = self.mean @ plain
+        rotated = np.empty((len(x), plain.shape[1]), dtype=np.float32)
+        for start in range(0, len(x), ROWS):
+            rotated[start : start + ROWS] = x[start : start + ROWS] @ plain - shift
         return rotated
 
     def back(self, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
@@ -98,12 +103,17 @@ def balanced_weights(labels: Flags, counts: Flags) -> Floats:
 
 
 def fit_logistic(
-    x: Floats, labels: Flags, weights: Floats, penalty: Floats, scale: Floats, tolerance: float
+    x: NDArray[Any],
+    labels: Flags,
+    weights: Floats,
+    penalty: Floats,
+    scale: Floats,
+    tolerance: float,
 ) -> Floats:
     """Solve C weighted logistic regressions.
 
     Args:
-        x: (n, R) inputs that all share, or (C, n, R).
+        x: (n, R) inputs that all share, in the type to multiply in, or (C, n, R).
         labels: (C, n).
         weights: (C, n) of the images.
         penalty: (C,) on squared weights, not on the bias.
@@ -135,10 +145,10 @@ def fit_logistic(
     return found
 
 
-def _rows_times(rows: Floats, x: Floats, transposed: bool) -> Floats:
+def _rows_times(rows: Floats, x: NDArray[Any], transposed: bool) -> Floats:
     """Row c of (C, R) or (C, n) times x or x[c], or its transpose."""
     if x.ndim == 2:
-        product: Floats = rows @ (x.T if transposed else x)
+        product: Floats = (rows.astype(x.dtype) @ (x.T if transposed else x)).astype(np.float64)
         return product
     batched: Floats = (
         np.matmul(x, rows[:, :, None])[:, :, 0]
@@ -280,7 +290,7 @@ class ClassificationProbe:
             shown, known = shown[:, mixed], known[:, mixed]
         smaller = np.minimum((shown & known).sum(axis=1), (~shown & known).sum(axis=1))
         enough = smaller >= self.min_examples
-        return _Training(store.concepts, activations.pooled[rows], shown, known, enough)
+        return _Training(store.concepts, activations.read_pooled(rows), shown, known, enough)
 
     def _finish(
         self,
@@ -290,7 +300,7 @@ class ClassificationProbe:
         bias: Floats,
         penalty: Floats,
     ) -> Self:
-        correct = ((train.x @ weights.T + bias).T > 0) == train.shown
+        correct = (logits_of(train.x, weights, bias).T > 0) == train.shown
         score = (balanced_weights(train.shown, train.known) * correct).sum(axis=1)
         self.vectors_ = ConceptVectors(
             weights=weights,
@@ -351,7 +361,7 @@ def accuracies(
     vectors.space.require_equal(activations.space("raw"))
     store = label_store(activations, data, label_size)
     rows = split_rows(activations, split)
-    logits = activations.pooled[rows] @ vectors.weights.T + vectors.bias
+    logits = logits_of(activations.read_pooled(rows), vectors.weights, vectors.bias)
     table = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]].copy()
     found = []
     for c in range(len(vectors)):
@@ -368,6 +378,14 @@ def accuracies(
             row["low"], row["high"] = interval
         found.append(row)
     return pd.concat([table.reset_index(drop=True), pd.DataFrame(found)], axis=1)
+
+
+def logits_of(x: NDArray[np.float32], weights: Floats, bias: Floats) -> Floats:
+    """(n, C) logits of eq. 5 for pooled units (n, K), in float64, a few images at a time."""
+    logits = np.empty((len(x), len(bias)))
+    for start in range(0, len(x), ROWS):
+        logits[start : start + ROWS] = x[start : start + ROWS] @ weights.T + bias
+    return logits
 
 
 def balanced_rows(
@@ -403,17 +421,17 @@ def _cross_validated(
     all_concepts = np.ones(len(shown), dtype=bool)
     for held in np.unique(fold):
         learn, judge = fold != held, fold == held
-        train = balanced_weights(shown[:, learn], known[:, learn])
-        test = balanced_weights(shown[:, judge], known[:, judge])
+        train = balanced_weights(shown, known & learn)  # held-out images weigh nothing
+        test = balanced_weights(shown, known & judge)
         for place, value in enumerate(PENALTIES):
             penalty = np.full(len(shown), value)
-            found = fit_logistic(z[learn], shown[:, learn], train, penalty, white.values, 1e-3)
-            logits = found[:, :-1] @ z[judge].T + found[:, -1:]
-            signed = np.where(shown[:, judge], -logits, logits)
+            found = fit_logistic(z, shown, train, penalty, white.values, 1e-3)
+            logits = _rows_times(found[:, :-1], z, transposed=True) + found[:, -1:]
+            signed = np.where(shown, -logits, logits)
             loss[place] += (test * np.logaddexp(0.0, signed)).sum(axis=1)
-            right[place][:, judge] = signed < 0
-        one, border = _single_units(x[learn], shown[:, learn], known[:, learn], all_concepts)
-        right_alone[:, judge] = ((one @ x[judge].T + border[:, None]) > 0) == shown[:, judge]
+            right[place][:, judge] = signed[:, judge] < 0
+        one, border = _single_units(x, shown, known & learn, all_concepts)
+        right_alone[:, judge] = (logits_of(x, one, border).T > 0)[:, judge] == shown[:, judge]
     best = loss.argmin(axis=0)
     chosen = np.array(PENALTIES)[best]
     every = balanced_weights(shown, known)
@@ -430,9 +448,15 @@ def _single_units(
     """The best unit of some concepts as one-hot rows (C, K), and their borders as biases (C,)."""
     weights, bias = np.zeros((len(shown), x.shape[1])), np.zeros(len(shown))
     images = balanced_weights(shown, known)
-    order = np.argsort(x, axis=0, kind="stable")
-    for c in np.flatnonzero(which):
-        signed = np.where(shown[c], -images[c], images[c])
-        unit, border, direction, _ = best_border(x, order, signed)
-        weights[c, unit], bias[c] = direction, -direction * border
+    best = np.full(len(shown), -1.0)
+    for first in range(0, x.shape[1], UNITS):
+        part = np.ascontiguousarray(x[:, first : first + UNITS])
+        order = np.argsort(part, axis=0, kind="stable")
+        for c in np.flatnonzero(which):
+            signed = np.where(shown[c], -images[c], images[c])
+            unit, border, direction, gain = best_border(part, order, signed)
+            if gain > best[c]:
+                best[c] = gain
+                weights[c], bias[c] = 0.0, -direction * border
+                weights[c, first + unit] = direction
     return weights, bias

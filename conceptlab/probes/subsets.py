@@ -31,7 +31,7 @@ def unit_ranking(vectors: ConceptVectors, activations: "Activations") -> NDArray
     """
     weights = np.abs(vectors.weights)
     if vectors.space.inputs == "raw":
-        weights = weights * activations.pooled[split_rows(activations, "train")].std(axis=0)
+        weights = weights * activations.read_pooled(split_rows(activations, "train")).std(axis=0)
     return np.argsort(-weights, axis=1, kind="stable")
 
 
