@@ -214,6 +214,8 @@ def prepare_labels(
         "whole": ((count, concepts), np.uint8),
         "image_unlabelled": ((count,), np.uint64),
     }
+    if _ready(path, spec):
+        return LabelStore(path, data.catalogue, data.categories)
     with held(path), _open(path, arrays, spec, np.char.encode(data.names, "utf-8")) as file:
         for block in np.flatnonzero(~file.done()):
             images = range(*file.rows(int(block)))
@@ -221,6 +223,15 @@ def prepare_labels(
             rows = {name: np.stack([row[name] for row in one]) for name in arrays}
             file.write_block(int(block), rows)
     return LabelStore(path, data.catalogue, data.categories)
+
+
+def _ready(path: Path, spec: dict[str, Any]) -> bool:
+    """Whether a store is there, complete and undamaged; needs no right to write."""
+    try:
+        with BlockFile(path) as file:
+            return file.spec == spec and file.complete and not file.damage()
+    except (FileNotFoundError, DamagedError):
+        return False
 
 
 def _open(
