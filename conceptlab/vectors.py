@@ -293,7 +293,7 @@ class ConceptVectors:
             size: (height, width) of the maps; the picture's own if not given.
 
         Returns:
-            (C, h, w) in 0..1.
+            (C, h, w) in 0..1; NaN where the network does not see the picture (`fit="crop"`).
 
         Raises:
             SpaceError: another model than the vectors'.
@@ -305,7 +305,7 @@ class ConceptVectors:
         """How much of each concept is in a new image.
 
         Classification vectors give eq. 5's probability; the others, which are learned per pixel,
-        the share of the picture that their mask covers.
+        the share of what the network sees that their mask covers.
 
         Returns:
             Columns concept, category, score (0..1), highest first.
@@ -315,7 +315,9 @@ class ConceptVectors:
         """
         maps, pooled = self._apply(model, image, None)
         whole = self.kind == "classification"
-        score = _sigmoid(pooled) if whole else (maps > 0).mean(axis=(1, 2))
+        seen = np.isfinite(maps).sum(axis=(1, 2))  # a centre crop leaves the rest unseen
+        share = (maps > 0).sum(axis=(1, 2)) / np.maximum(seen, 1)
+        score = _sigmoid(pooled) if whole else share
         table = pd.DataFrame(
             {"concept": self.names, "category": self.concepts["category"], "score": score}
         )
