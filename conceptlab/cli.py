@@ -402,6 +402,8 @@ def run(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml")],
     out: Annotated[Path | None, typer.Option("--out", help="Run folder.")] = None,
     cache: CacheOpt = None,
+    workers: Annotated[int, typer.Option(help="Processes that share the models.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     dry_run: DryOpt = False,
 ) -> None:
     """Run a study: all its models and layers, tables, figures and report."""
@@ -411,7 +413,7 @@ def run(
     if dry_run:
         typer.echo(study_toml(settings))
         return
-    _run(settings, out or Path("runs") / settings.name, cache)
+    _run(settings, out or Path("runs") / settings.name, cache, workers, scheduler)
 
 
 @app.command()
@@ -541,11 +543,25 @@ def _write_network_dissection(study: "Study", cache: Path | None, path: Path) ->
     write_network_dissection(found, path)
 
 
-def _run(study: "Study", out: Path, cache: Path | None) -> None:
+def _run(
+    study: "Study",
+    out: Path,
+    cache: Path | None,
+    workers: int = 1,
+    scheduler: str | None = None,
+) -> None:
     from conceptlab.study.folder import read_table
     from conceptlab.study.run import run_study
 
-    path = run_study(study, out, cache=cache, device=options.device, progress=options.progress)
+    path = run_study(
+        study,
+        out,
+        cache=cache,
+        device=options.device,
+        progress=options.progress,
+        workers=workers,
+        scheduler=scheduler,
+    )
     summary = read_table(out / "tables" / "summary.csv")
     if options.json:
         rows = json.loads(summary.to_json(orient="records"))

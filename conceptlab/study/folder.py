@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from conceptlab.activations.lock import held
 from conceptlab.errors import CacheError
 from conceptlab.files import atomic_path, write_text
 from conceptlab.keys import canonical, digest
@@ -75,6 +76,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.models: list[str] = []  # the study's order; others follow in order of their making
         try:
             (self.path / "steps").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -82,8 +84,6 @@ class RunFolder:
                 f"cannot write in the run folder {path} ({error.strerror}); choose another with "
                 "--out"
             ) from error
-        for left in (self.path / "steps").glob("*/*/.*.tmp"):
-            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
 
     def step(
         self,
@@ -104,9 +104,24 @@ class RunFolder:
         """
         place = self.path / "steps" / safe(model) / safe(layer) / name
         wanted = digest(dict(key))
-        if _key_of(place) == wanted:
-            log.info("%s %s %s: as before", model, layer, name)
-            return place
+        with held(place):  # one process makes a step; another waits and finds it made
+            if _key_of(place) == wanted:
+                log.info("%s %s %s: as before", model, layer, name)
+            else:
+                self._make(place, wanted, (model, layer, name), key, make)
+        return place
+
+    def _make(
+        self,
+        place: Path,
+        wanted: str,
+        names: tuple[str, str, str],
+        key: Mapping[str, Any],
+        make: Callable[[], Outputs],
+    ) -> None:
+        for left in place.parent.glob(f".{place.name}.*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+        model, layer, name = names
         started = time.perf_counter()
         outputs = make()
         record = {
@@ -120,7 +135,6 @@ class RunFolder:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         _publish(place, outputs, record)
-        return place
 
     def steps(self, name: str) -> Iterator[tuple[str, str, Path]]:
         """(model, layer, folder) of every finished step of a name, in order of their making."""
@@ -128,14 +142,18 @@ class RunFolder:
             (json.loads(p.read_text(encoding="utf-8")), p.parent)
             for p in (self.path / "steps").glob(f"*/*/{name}/step.json")
         ]
-        for record, folder in sorted(found, key=lambda item: item[0].get("order", 0)):
+        for record, folder in sorted(found, key=lambda item: self._place(item[0])):
             yield record["model"], record["layer"], folder
 
     def records(self) -> list[dict[str, Any]]:
         """What is known of every finished step, in order of their making."""
         paths = (self.path / "steps").glob("*/*/*/step.json")
         records = [json.loads(p.read_text(encoding="utf-8")) for p in paths]
-        return sorted(records, key=lambda r: r.get("order", 0))
+        return sorted(records, key=self._place)
+
+    def _place(self, record: dict[str, Any]) -> tuple[int, int]:
+        known = record["model"] in self.models
+        return self.models.index(record["model"]) if known else len(self.models), record["order"]
 
     def gather(self, name: str, table: str) -> pd.DataFrame:
         """One table from all steps of a name, with columns model and layer before its own."""

@@ -18,6 +18,7 @@ from conceptlab.files import write_text
 from conceptlab.models import load_model
 from conceptlab.study.examples import examples_step
 from conceptlab.study.folder import RunFolder, read_table
+from conceptlab.study.scale import spread
 from conceptlab.study.settings import ModelSettings, Study, study_toml
 from conceptlab.study.steps import (
     Layer,
@@ -64,6 +65,8 @@ def run_study(
     cache: str | Path | None = None,
     device: str | None = None,
     progress: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
 ) -> Path:
     """Everything that a study asks for; what an earlier run of it finished is not done again.
 
@@ -73,6 +76,8 @@ def run_study(
         cache: folder of activations; else CONCEPTLAB_CACHE, else 'cache'.
         device: where networks run.
         progress: show bars.
+        workers: processes that share the models; 1 runs them one after the other.
+        scheduler: address of a Dask scheduler whose workers see the same folders.
 
     Returns:
         The report.
@@ -80,7 +85,8 @@ def run_study(
     session = Session(RunFolder(out), cache, device, progress)
     data = load_data(study.data.spec)
     write_text(session.run.path / "study.toml", study_toml(study))
-    info = [_run_model(session, study, data, settings) for settings in study.models]
+    one = partial(_run_model, session, study)
+    info = spread(one, study.models, workers=workers, scheduler=scheduler)
     return finish(session.run, study, data, info)
 
 
@@ -88,6 +94,7 @@ def finish(
     run: RunFolder, study: Study, data: "ProbeDataset", models: Sequence[dict[str, Any]]
 ) -> Path:
     """Put tables, manifest, figures and the report of a run folder together."""
+    run.models = [str(model["name"]) for model in models]
     write_tables(run, study)
     run.write_json("manifest.json", manifest(run, study, data, models))
     return draw(run)
@@ -133,9 +140,9 @@ def open_model(settings: ModelSettings, seed: int, untrained: bool = False) -> "
     return load_model(settings.spec, **settings.loading(), seed=seed, untrained=untrained)
 
 
-def _run_model(
-    session: Session, study: Study, data: "ProbeDataset", settings: ModelSettings
-) -> dict[str, Any]:
+def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[str, Any]:
+    """Every step of one model; runs wherever the folders are seen."""
+    data = load_data(study.data.spec)
     model = open_model(settings, study.seed)
     name = settings.name or model.name
     acts = _extract(session, model, data, settings)
