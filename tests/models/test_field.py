@@ -119,3 +119,52 @@ def test_a_tracker_changes_no_output():
 
 def test_parameters():
     assert parameters_of(nn.Conv2d(3, 4, 5)) == 3 * 4 * 25 + 4
+
+
+class Doing(nn.Module):
+    """A convolution, then some function, then what it gives."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv, self.out, self.function = nn.Conv2d(3, 4, 3), nn.Identity(), function
+
+    def forward(self, x):
+        return self.out(self.function(self.conv(x)))
+
+
+LOCAL = {
+    "sigmoid gate": lambda x: x * torch.sigmoid(x),
+    "permute": lambda x: x.permute(0, 2, 3, 1),
+    "channel norm": lambda x: nn.functional.layer_norm(x.permute(0, 2, 3, 1), (4,)),
+    "in place": lambda x: x.clone().relu_().add_(1),
+    "batch norm": lambda x: nn.functional.batch_norm(x, torch.zeros(4), torch.ones(4)),
+    "every second channel": lambda x: x[:, ::2],
+}
+WHOLE = {
+    "mean": lambda x: x.mean((2, 3), keepdim=True) + x,
+    "adaptive": lambda x: nn.functional.adaptive_avg_pool2d(x, 2),
+    "attention": lambda x: nn.functional.scaled_dot_product_attention(x, x, x),
+    "softmax": lambda x: x.flatten(2).softmax(2).view_as(x),
+    "linear": lambda x: nn.functional.linear(x, torch.ones(14, 14)),
+    "map norm": lambda x: nn.functional.layer_norm(x, tuple(x.shape[1:])),
+    "group norm": lambda x: nn.functional.group_norm(x, 2),
+    "instance norm": lambda x: nn.functional.instance_norm(x),
+    "upsampled": lambda x: nn.functional.interpolate(x, scale_factor=2),
+    "transposed": lambda x: nn.functional.conv_transpose2d(x, torch.ones(4, 4, 2, 2)),
+    "maximum": lambda x: x.amax((2, 3), keepdim=True),
+    "rolled": lambda x: x.roll(1, 2),
+}
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_operations_on_single_places_change_nothing(name):
+    assert field(table(Doing(LOCAL[name]), 16), "out") == (3, 1)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_operations_on_the_whole_picture_leave_it_undefined(name):
+    assert all(math.isnan(value) for value in field(table(Doing(WHOLE[name]), 16), "out"))
+
+
+def test_every_second_row_and_column_is_a_stride():
+    assert field(table(Doing(lambda x: x[:, :, ::2, ::2]), 16), "out") == (3, 2)

@@ -262,3 +262,25 @@ def test_random_weights_are_warned_of(caplog):
         assert caplog.records == []
         load_model("torchvision:squeezenet1_0")
     assert "torchvision:squeezenet1_0 has random weights" in caplog.text
+
+
+def test_the_source_of_a_ready_module_counts():
+    """Two classes of one name with equal weights, that compute different things."""
+
+    def first():
+        class Net(nn.Module):
+            def forward(self, x):
+                return x
+
+        return Net()
+
+    def second():
+        class Net(nn.Module):
+            def forward(self, x):
+                return x.relu()
+
+        return Net()
+
+    one, again, other = (load_model(make(), size=8) for make in (first, first, second))
+    assert repr(one.module) == repr(other.module)
+    assert one.fingerprint == again.fingerprint != other.fingerprint

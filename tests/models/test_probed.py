@@ -271,3 +271,33 @@ def test_shown_in_a_notebook():
     assert repr(model) == "<ProbedModel test:a<b at 8 px>"
     assert "a&lt;b at 8 px" in model._repr_html_()
     assert "conv1" in model._repr_html_()
+
+
+def test_listing_in_training_mode_moves_no_statistics():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    model = probed(network, size=8)
+    network.train()
+    before = network[1].num_batches_tracked.item()
+    model.layers()
+    assert network.training
+    assert network[1].num_batches_tracked.item() == before
+
+
+class Noted(nn.Module):
+    """Its text holds an address of this process."""
+
+    def __init__(self):
+        super().__init__()
+        self.note = object()
+
+    def extra_repr(self):
+        return f"note={self.note}"
+
+    def forward(self, x):
+        return x
+
+
+def test_an_address_in_the_text_is_not_in_the_fingerprint():
+    one, other = Noted(), Noted()
+    assert repr(one) != repr(other)
+    assert probed(one, size=8).fingerprint == probed(other, size=8).fingerprint
