@@ -1,109 +1,351 @@
-"""All figures that a run folder's tables allow, as PNG."""
+"""All figures that a run folder's tables allow, as PNG in its `figures/`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from conceptlab.files import atomic_path
 from conceptlab.views import plots
-from conceptlab.views.tables import read_tables
+from conceptlab.views.mosaics import write_mosaics
+from conceptlab.views.style import SCORE, TASKS, plain, slug
+from conceptlab.views.tables import read_examples, read_tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-Drawn = tuple[str, str, Callable[[], "Axes"]]
-TASKS = {"segment": "segmentation", "classify": "classification"}
+DPI = 150
+ROWS = 40  # concepts in one column of the controls
+SHOWN = 6  # concepts in figure 7
+Draw = Callable[["Axes"], "Axes"]
 
 
-def write_figures(run: Path) -> list[tuple[Path, str]]:
-    """Draw every figure that the tables of a run allow.
+@dataclass(frozen=True)
+class Planned:
+    """A figure that the tables allow.
+
+    Args:
+        name: of its file, without the ending.
+        part: of the report that shows it: 'scores', 'units', 'controls', 'images' or 'embedding'.
+        title: a few words.
+        caption: what is plotted and how it was computed.
+        draw: makes it.
+    """
+
+    name: str
+    part: str
+    title: str
+    caption: str
+    draw: Callable[[], "Figure"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that was drawn: its plan, and its file."""
+
+    plan: Planned
+    path: Path
+
+
+def write_figures(run: Path) -> list[Path]:
+    """Draw every figure that the tables and examples of a run allow, each whole or not at all.
 
     Args:
         run: the run folder.
 
     Returns:
-        The files in `figures/` and their captions.
+        The files in `figures/`.
     """
-    tables = read_tables(run)
-    written = []
-    for name, caption, draw in _figures(tables):
-        path = run / "figures" / f"{name}.png"
-        figure = draw().get_figure(root=True)
+    drawn = draw_figures(run, read_tables(run))
+    return [d.path for d in drawn] + write_mosaics(run, read_examples(run))
+
+
+def draw_figures(run: Path, tables: dict[str, pd.DataFrame]) -> list[Drawn]:
+    """Draw the figures of a run's tables; pictures of examples apart.
+
+    Args:
+        run: the run folder.
+        tables: its tables by name.
+    """
+    drawn = []
+    for plan in planned(tables):
+        path = run / "figures" / f"{plan.name}.png"
         with atomic_path(path) as temporary:
-            assert figure is not None  # axes that were drawn on belong to one
-            figure.savefig(temporary, dpi=150, format="png")
-        written.append((path, caption))
-    return written
+            plan.draw().savefig(temporary, dpi=DPI, format="png")
+        drawn.append(Drawn(plan, path))
+    return drawn
 
 
-def _figures(tables: dict[str, pd.DataFrame]) -> Iterator[Drawn]:
-    concepts = tables.get("concepts")
+def planned(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
+    """The figures that tables allow, in the order of the paper.
+
+    Args:
+        tables: by name, as `read_tables` gives them.
+    """
+    if (concepts := tables.get("concepts")) is not None:
+        yield from _by_category(concepts)
+    if (subsets := tables.get("subsets")) is not None:
+        yield from _subsets(subsets)
     if concepts is not None:
-        yield from _of_concepts(concepts)
-    subsets = tables.get("subsets")
-    if subsets is not None:
-        yield from _of_subsets(subsets)
-    distances = tables.get("distances")
-    if distances is not None:
-        for task in distances["task"].drop_duplicates():
-            yield (
-                f"figure10-{task}",
-                f"Figure 10: squared distance D_ij between the {TASKS[task]} embeddings of all "
-                "networks and layers, over the concepts that have a vector in all of them.",
-                partial(plots.plot_distances, distances, task),
-            )
+        yield from _per_unit(concepts, _units(tables.get("units")))
+        yield from _models(concepts)
+    if (per_image := tables.get("per_image")) is not None:
+        yield from _distributions(per_image)
+    if (distances := tables.get("distances")) is not None:
+        yield from _distances(distances)
+    if concepts is not None:
+        yield from _controls(concepts)
 
 
-def _of_concepts(concepts: pd.DataFrame) -> Iterator[Drawn]:
-    scored = concepts.dropna(subset=["probe_score", "best_unit_score"])
-    for task in scored["task"].drop_duplicates():
-        score = plots.SCORE[task]
-        for number, model in enumerate(scored[scored["task"] == task]["model"].drop_duplicates()):
-            yield (
-                f"figure2-{task}-{number}",
-                f"Figure 2, {TASKS[task]}: mean {score} by category along the layers of {model}; "
-                "probe over all units (solid) and best single unit (dashed), standard errors over "
-                "concepts.",
-                partial(plots.plot_by_category, concepts, task, model),
-            )
-            yield (
-                f"figure5-{task}-{number}",
-                f"Figure 5, {TASKS[task]}: for how many concepts a unit of {model} is the best.",
-                partial(plots.plot_concepts_per_unit, concepts, task, model),
-            )
-        yield (
-            f"figure6-{task}",
-            f"Figure 6, {TASKS[task]}: mean {score} over concepts, probe and best unit, for every "
-            "network and layer.",
-            partial(plots.plot_models, concepts, task),
+def best_layers(concepts: pd.DataFrame, task: str) -> dict[str, str]:
+    """Each network's layer with the highest mean score of the probe.
+
+    Args:
+        concepts: the table of concepts.
+        task: 'segment' or 'classify'.
+    """
+    rows = plots.scored(concepts, task)
+    means = rows.groupby(["model", "layer"], sort=False)["probe_score"].mean()
+    return {
+        str(model): str(means[model].idxmax())
+        for model in means.index.get_level_values(0).drop_duplicates()
+    }
+
+
+def _tasks(concepts: pd.DataFrame) -> dict[str, list[str]]:
+    """Networks with scores, and the tasks that they have them for."""
+    known = concepts.dropna(subset=["probe_score", "best_unit_score"])
+    return {
+        str(model): [t for t in TASKS if t in set(rows["task"])]
+        for model, rows in known.groupby("model", sort=False)
+    }
+
+
+def _units(units: pd.DataFrame | None) -> dict[str, dict[str, int]]:
+    """Model to layer to K."""
+    counts: dict[str, dict[str, int]] = {}
+    if units is not None:
+        for (model, layer), most in units.groupby(["model", "layer"])["unit"].max().items():
+            counts.setdefault(str(model), {})[str(layer)] = int(most) + 1
+    return counts
+
+
+def _panels(
+    draws: Sequence[Draw],
+    columns: int,
+    size: tuple[float, float],
+    *,
+    share: Literal["none", "row", "all"] = "none",
+    one_legend: bool = True,
+) -> "Figure":
+    """Panels in rows, with one legend for all of them below, or one in each.
+
+    Args:
+        draws: each draws on the axes that it is given.
+        columns: panels in a row.
+        size: inches of a panel.
+        share: which panels have one y axis.
+        one_legend: whether the panels' legends are one.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(draws) // columns)
+    height = size[1] * rows + 0.4 * one_legend
+    figure = Figure(figsize=(size[0] * columns, height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=share)
+    labels: dict[str, Any] = {}
+    for place, (ax, draw) in enumerate(zip(grid.flat, draws, strict=False)):
+        draw(ax)
+        labels |= {label: h for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        if one_legend and ax.get_legend():
+            ax.get_legend().remove()
+        if share != "none" and place % columns:
+            ax.set_ylabel("")
+    for ax in grid.flat[len(draws) :]:
+        ax.set_axis_off()
+    if one_legend and labels:
+        figure.legend(labels.values(), labels.keys(), loc="outside lower center", fontsize=8,
+                      frameon=False, ncols=min(len(labels), 6))  # fmt: skip
+    return figure
+
+
+def _by_category(concepts: pd.DataFrame) -> Iterator[Planned]:
+    for model, tasks in _tasks(concepts).items():
+        draws: list[Draw] = [
+            partial(_draw_by_category, concepts, task, model, column)
+            for task in tasks
+            for column in plots.COLUMNS
+        ]
+        yield Planned(
+            f"figure2-{slug(model)}",
+            "scores",
+            f"Scores by category along the layers of {model}",
+            f"Figure 2. Mean {_scores(tasks)} over the concepts of each category, for the layers "
+            f"of {model}: probe over all units (left), best single unit (right). Bars are standard "
+            "errors over concepts; concepts that lack one of the two scores are left out"
+            + ("; the dotted line is chance." if "classify" in tasks else "."),
+            partial(_panels, draws, 2, (5.0, 3.0), share="row"),
         )
-        yield from _controls(scored[scored["task"] == task], task)
 
 
-def _controls(rows: pd.DataFrame, task: str) -> Iterator[Drawn]:
-    """Each network's best layer."""
-    for number, (model, group) in enumerate(rows.groupby("model", sort=False)):
-        layer = group.groupby("layer")["probe_score"].mean().idxmax()
-        chosen = group[group["layer"] == layer]
-        yield (
-            f"controls-{task}-{number}",
-            f"Controls, {TASKS[task]}, {model} {layer}: the probe with its 95 % bootstrap interval "
-            "over images, beside the best unit, the best of K units under permuted label maps, the "
-            "probe trained on shuffled labels, and the probe on the untrained network.",
-            partial(plots.plot_controls, chosen),
+def _draw_by_category(
+    concepts: pd.DataFrame, task: str, model: str, column: str, ax: "Axes"
+) -> "Axes":
+    return plots.plot_by_category(concepts, task, model, column=column, ax=ax)
+
+
+def _subsets(subsets: pd.DataFrame) -> Iterator[Planned]:
+    known = subsets.dropna(subset=["score"])
+    for (model, task), rows in known.groupby(["model", "task"], sort=False):
+        layers = list(rows["layer"].drop_duplicates())
+        draws: list[Draw] = [
+            partial(_draw_subsets, rows[rows["layer"] == layer], str(task), str(layer))
+            for layer in layers
+        ]
+        yield Planned(
+            f"figure3-{task}-{slug(str(model))}",
+            "units",
+            f"How many units a concept needs: {TASKS[str(task)]}, {model}",
+            f"Figure 3. Mean {SCORE[str(task)]} over the concepts of each category against F: the "
+            "F units of largest absolute weight are kept, and their weights learned anew "
+            "(section 3.2.2).",
+            partial(_panels, draws, min(4, len(draws)), (2.7 if len(draws) > 1 else 5.0, 2.6),
+                    share="all"),
+        )  # fmt: skip
+
+
+def _draw_subsets(rows: pd.DataFrame, task: str, layer: str, ax: "Axes") -> "Axes":
+    plots.plot_subsets(rows, task, ax=ax).set_title(plain(layer), fontsize=9, loc="left")
+    return ax
+
+
+def _per_unit(concepts: pd.DataFrame, units: dict[str, dict[str, int]]) -> Iterator[Planned]:
+    for model, tasks in _tasks(concepts).items():
+        draws: list[Draw] = [
+            partial(_draw_per_unit, concepts, task, model, units.get(model)) for task in tasks
+        ]
+        yield Planned(
+            f"figure5-{slug(model)}",
+            "units",
+            f"Units that several concepts share: {model}",
+            "Figure 5. Units by the number of concepts that they are the best unit for, chosen on "
+            "train; units that are best for no concept are counted in the legend.",
+            partial(_panels, draws, len(draws), (5.0, 3.2), one_legend=False),
         )
 
 
-def _of_subsets(subsets: pd.DataFrame) -> Iterator[Drawn]:
-    groups = subsets.groupby(["model", "layer"], sort=False)
-    for number, ((model, layer), group) in enumerate(groups):
-        for task in group["task"].drop_duplicates():
-            yield (
-                f"figure3-{task}-{number}",
-                f"Figure 3, {TASKS[task]}: mean {plots.SCORE[task]} by category against the number "
-                f"F of units that the probe may use; {model} {layer}.",
-                partial(plots.plot_subsets, group, task),
+def _draw_per_unit(
+    concepts: pd.DataFrame, task: str, model: str, units: dict[str, int] | None, ax: "Axes"
+) -> "Axes":
+    plots.plot_concepts_per_unit(concepts, task, model, units=units, ax=ax)
+    ax.set_title(TASKS[task], fontsize=9, loc="left")
+    return ax
+
+
+def _models(concepts: pd.DataFrame) -> Iterator[Planned]:
+    known = concepts.dropna(subset=["probe_score", "best_unit_score"])
+    tasks = [t for t in TASKS if t in set(known["task"])]
+    if not tasks:
+        return
+    bars = known.groupby(["model", "layer"]).ngroups * (known["category"].nunique() + 1)
+    draws: list[Draw] = [partial(_draw_models, concepts, task) for task in tasks]
+    yield Planned(
+        "figure6",
+        "scores",
+        "Networks and layers",
+        f"Figure 6. Mean {_scores(tasks)} over the concepts of each category for every network and "
+        "layer: bars are probes over all units with standard errors, diamonds the best single "
+        "units of the same concepts.",
+        partial(_panels, draws, 1, (float(np.clip(1.2 + 0.2 * bars, 5.0, 10.0)), 3.0)),
+    )
+
+
+def _draw_models(concepts: pd.DataFrame, task: str, ax: "Axes") -> "Axes":
+    return plots.plot_models(concepts, task, ax=ax)
+
+
+def _distributions(per_image: pd.DataFrame) -> Iterator[Planned]:
+    known = per_image.dropna(subset=["iou_probe"])
+    for model, of_model in known.groupby("model", sort=False):
+        layer = of_model.groupby("layer", sort=False)["iou_probe"].mean().idxmax()
+        rows = of_model[of_model["layer"] == layer]
+        names = rows["concept"].value_counts(sort=False).sort_values(
+            ascending=False, kind="stable"
+        ).index[:SHOWN]  # fmt: skip
+        draws: list[Draw] = [partial(_draw_distribution, rows, str(name)) for name in names]
+        yield Planned(
+            f"figure7-{slug(str(model))}",
+            "images",
+            f"Scores of single images: {model}, {layer}",
+            f"Figure 7. IoU_ind of the images that show a concept, non-zero part, for the "
+            f"{len(names)} concepts that most images show, in the layer with the highest mean "
+            "IoU_ind; the legend gives the share of zeros, and mean ± standard deviation of the "
+            "rest. All other concepts have theirs on their page.",
+            partial(_panels, draws, min(3, len(draws)), (3.4, 2.4), one_legend=False),
+        )
+
+
+def _draw_distribution(rows: pd.DataFrame, concept: str, ax: "Axes") -> "Axes":
+    return plots.plot_iou_distribution(rows, concept, ax=ax)
+
+
+def _distances(distances: pd.DataFrame) -> Iterator[Planned]:
+    for task in distances["task"].drop_duplicates():
+        rows = distances[distances["task"] == task]
+        spaces = len(rows[["model_i", "layer_i"]].drop_duplicates())
+        count = rows["concepts"].max()
+        over = "the same" if pd.isna(count) else f"the same {int(count)}"
+        draw: Draw = partial(_draw_distances, rows, task)
+        yield Planned(
+            f"figure10-{task}",
+            "embedding",
+            f"Distances between embeddings: {TASKS[task]}",
+            f"Figure 10. D_ij, the squared Frobenius norm of the difference of two networks' "
+            f"matrices of cosines between concept vectors, over {over} concepts.",
+            partial(_panels, [draw], 1, (2.4 + 0.5 * spaces, 1.5 + 0.36 * spaces),
+                    one_legend=False),
+        )  # fmt: skip
+
+
+def _draw_distances(rows: pd.DataFrame, task: str, ax: "Axes") -> "Axes":
+    return plots.plot_distances(rows, task, ax=ax)
+
+
+def _controls(concepts: pd.DataFrame) -> Iterator[Planned]:
+    for task in TASKS:
+        for model, layer in best_layers(concepts, task).items():
+            rows = plots.scored(concepts, task)
+            rows = rows[(rows["model"] == model) & (rows["layer"] == layer)]
+            rows = rows.sort_values("probe_score", ascending=False, kind="stable")
+            columns = -(-len(rows) // ROWS)
+            draws: list[Draw] = [
+                partial(_draw_controls, rows.iloc[list(part)])
+                for part in np.array_split(np.arange(len(rows)), columns)
+            ]
+            yield Planned(
+                f"controls-{task}-{slug(model)}",
+                "controls",
+                f"Controls: {TASKS[task]}, {model}, {layer}",
+                f"{SCORE[task]} of every concept, in the network's layer with the highest mean "
+                "score of the probe.",
+                partial(_panels, draws, columns, _controls_size(len(rows), columns)),
             )
+
+
+def _controls_size(concepts: int, columns: int) -> tuple[float, float]:
+    return (7.0 if columns == 1 else 10.0 / columns), 0.9 + 0.17 * -(-concepts // columns)
+
+
+def _draw_controls(rows: pd.DataFrame, ax: "Axes") -> "Axes":
+    plots.plot_controls(rows, ax=ax).set_xlim(0, 1)
+    return ax
+
+
+def _scores(tasks: Sequence[str]) -> str:
+    """What the panels' rows show."""
+    return " (top) and ".join(SCORE[t] for t in tasks) + (" (bottom)" if len(tasks) > 1 else "")

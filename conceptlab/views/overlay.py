@@ -1,21 +1,35 @@
-"""Masks laid over pictures."""
+"""Masks laid over pictures, and rows of pictures with captions."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 EDGE = (255, 221, 51)
 DIM = 0.35
+GAP, LINE = 6, 16  # pixels between pictures, and of a line of caption
 
 
-def overlay(picture: Image.Image, mask: NDArray[np.bool_]) -> Image.Image:
+def overlay(
+    picture: Image.Image, mask: NDArray[np.bool_], color: tuple[int, int, int] = EDGE
+) -> Image.Image:
     """The picture with everything outside the mask darkened, and the mask's border drawn.
 
     Args:
-        picture: RGB.
-        mask: (h, w), the picture's size.
+        picture: of any mode, (h, w).
+        mask: (h, w), where the picture stays as it is.
+        color: of the border, which lies inside the mask.
+
+    Returns:
+        RGB, (h, w).
+
+    Raises:
+        ValueError: a mask of another size.
     """
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    if mask.shape != pixels.shape[:2]:
+        raise ValueError(f"a mask of {mask.shape} does not fit a picture of {pixels.shape[:2]}")
     shown = np.where(mask[:, :, None], pixels, pixels * DIM)
     inner = mask.copy()
     inner[1:-1, 1:-1] = (
@@ -23,5 +37,61 @@ def overlay(picture: Image.Image, mask: NDArray[np.bool_]) -> Image.Image:
     )
     inner[[0, -1]] = False
     inner[:, [0, -1]] = False
-    shown[mask & ~inner] = EDGE
+    shown[mask & ~inner] = color
     return Image.fromarray(shown.astype(np.uint8))
+
+
+def strip(pictures: Sequence[Image.Image], captions: Sequence[str] = ()) -> Image.Image:
+    """Pictures side by side on white, each with its caption below.
+
+    Args:
+        pictures: of any sizes; tops are aligned.
+        captions: one per picture, or none; cut where they are wider than their picture.
+
+    Returns:
+        RGB.
+
+    Raises:
+        ValueError: another number of captions, or no picture.
+    """
+    if not pictures or (captions and len(captions) != len(pictures)):
+        raise ValueError(f"{len(captions)} captions do not fit {len(pictures)} pictures")
+    tallest = max(p.height for p in pictures)
+    width = sum(p.width for p in pictures) + GAP * (len(pictures) - 1)
+    row = Image.new("RGB", (width, tallest + (LINE if captions else 0)), "white")
+    draw = ImageDraw.Draw(row)
+    font = ImageFont.load_default(11)
+    left = 0
+    for place, picture in enumerate(pictures):
+        row.paste(picture.convert("RGB"), (left, 0))
+        if captions:
+            text = _cut(captions[place], font, picture.width)
+            draw.text((left, tallest + 2), text, fill=(60, 60, 60), font=font)
+        left += picture.width + GAP
+    return row
+
+
+def stack(rows: Sequence[Image.Image]) -> Image.Image:
+    """Pictures below one another on white, left edges aligned.
+
+    Args:
+        rows: at least one.
+
+    Returns:
+        RGB.
+    """
+    height = sum(r.height for r in rows) + GAP * (len(rows) - 1)
+    whole = Image.new("RGB", (max(r.width for r in rows), height), "white")
+    top = 0
+    for row in rows:
+        whole.paste(row, (0, top))
+        top += row.height + GAP
+    return whole
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """As much of a text as fits, with dots where something is missing."""
+    kept = text
+    while kept and font.getlength(kept if kept == text else f"{kept}...") > width:
+        kept = kept[:-1]
+    return kept if kept == text else f"{kept}..."

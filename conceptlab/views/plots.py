@@ -1,219 +1,350 @@
 """Figures of the paper's kinds: functions of a table that draw on given `Axes` and return them.
 
-Numbers of figures are those of Fong & Vedaldi 2018.
+Numbers of figures are those of Fong & Vedaldi 2018. Nothing is computed here but means, standard
+errors and counts of what a table holds; without `ax` a figure of its own is made, that no window
+shows.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from conceptlab.views.style import (
+    CHANCE,
+    PROBE,
+    SCORE,
+    SHUFFLED,
+    UNIT,
+    UNTRAINED,
+    category_colors,
+    category_markers,
+    plain,
+)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Okabe & Ito's colours, which colour-blind readers can tell apart.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
-USUAL = ("object", "part", "material", "color", "scene", "texture")
-PROBE, UNIT = "#0072B2", "#E69F00"
-SCORE = {"segment": "IoU_set", "classify": "accuracy"}
+COLUMNS = {"probe_score": "probe over all units", "best_unit_score": "best single unit"}
+EXACT = 8  # figure 5: numbers of concepts up to here have a bar of their own
+NUMBERED = 12  # figure 10: so many spaces or fewer have their distances written in
+IOU_EDGES = np.linspace(0, 1, 21)
 
 
-def category_colors(categories: Sequence[str]) -> dict[str, str]:
-    """A fixed colour for Broden's categories, and the rest in order."""
-    rest = [c for c in categories if c not in USUAL]
-    return {c: PALETTE[i % len(PALETTE)] for i, c in enumerate([*USUAL, *rest])}
+def _axes(ax: "Axes | None", size: tuple[float, float] = (5.4, 3.4)) -> "Axes":
+    if ax is None:
+        from matplotlib.figure import Figure
+
+        ax = Figure(figsize=size, layout="constrained").subplots()
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    return ax
 
 
-def _axes(ax: "Axes | None", size: tuple[float, float] = (6.0, 3.6)) -> "Axes":
-    if ax is not None:
-        return ax
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained").subplots()
-
-
-def _known(concepts: pd.DataFrame, task: str) -> pd.DataFrame:
+def scored(concepts: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The rows of a task whose probe and best unit both have a score."""
     rows = concepts[concepts["task"] == task]
     return rows.dropna(subset=["probe_score", "best_unit_score"])
 
 
+def _layer_ticks(ax: "Axes", names: Sequence[str]) -> None:
+    crowded = sum(len(n) for n in names) > 42
+    ax.set_xticks(
+        range(len(names)), [plain(n) for n in names], rotation=35 if crowded else 0,
+        ha="right" if crowded else "center", rotation_mode="anchor",
+    )  # fmt: skip
+    ax.set_xlim(-0.5, len(names) - 0.5)
+
+
 def plot_by_category(
-    concepts: pd.DataFrame, task: str, model: str, ax: "Axes | None" = None
+    concepts: pd.DataFrame,
+    task: str,
+    model: str,
+    *,
+    column: str = "probe_score",
+    ax: "Axes | None" = None,
 ) -> "Axes":
-    """Figure 2: mean score of each category along the layers, probe and best single unit.
+    """Figure 2: mean score of each category along the layers, with standard errors.
+
+    The paper's left panel is `column="probe_score"`, its right one `column="best_unit_score"`.
 
     Args:
-        concepts: the run's table of concepts.
+        concepts: columns model, layer, task, category, probe_score, best_unit_score; layers stand
+            in the order that they are drawn in.
         task: 'segment' or 'classify'.
         model: which network.
+        column: the score to draw; only concepts that have both scores count.
         ax: where to draw.
 
     Returns:
-        The axes; solid lines are probes, dashed ones single units, bars the standard error.
+        The axes; one line per category, its label the category.
     """
     ax = _axes(ax)
-    rows = _known(concepts, task)
+    rows = scored(concepts, task)
     rows = rows[rows["model"] == model]
     layers = list(rows["layer"].drop_duplicates())
-    colors = category_colors(list(rows["category"].drop_duplicates()))
-    for category, group in rows.groupby("category", sort=False):
-        for column, style in (("probe_score", "-"), ("best_unit_score", "--")):
-            of_layer = group.groupby("layer")[column]
-            mean = of_layer.mean().reindex(layers)
-            error = of_layer.sem().reindex(layers).fillna(0)
-            label = str(category) if style == "-" else None
-            ax.errorbar(
-                range(len(layers)), mean, error, color=colors[str(category)], linestyle=style,
-                marker="o" if style == "-" else "s", markersize=4, capsize=2, label=label,
-            )  # fmt: skip
-    ax.set_xticks(range(len(layers)), layers, rotation=20 if len(layers) > 3 else 0)
-    ax.set_ylabel(f"mean {SCORE[task]}")
-    ax.set_title(f"{model}: probe (solid), best unit (dashed)", fontsize=10)
+    names = [str(c) for c in rows["category"].drop_duplicates()]
+    colors, markers = category_colors(names), category_markers(names)
+    for place, name in enumerate(names):
+        of_layer = rows[rows["category"] == name].groupby("layer")[column]
+        shift = 0.05 * (place - (len(names) - 1) / 2)
+        ax.errorbar(
+            np.arange(len(layers)) + shift, of_layer.mean().reindex(layers),
+            of_layer.sem().reindex(layers), color=colors[name], marker=markers[name],
+            markersize=5, capsize=2, linewidth=1.4, elinewidth=0.9, label=plain(name),
+        )  # fmt: skip
+    _layer_ticks(ax, layers)
+    if task == "classify":
+        ax.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
+    ax.set_ylabel(f"mean {SCORE[task]}", fontsize=9)
+    ax.set_title(f"{plain(model)}: {COLUMNS.get(column, column)}", fontsize=9, loc="left")
     ax.legend(fontsize=8, frameon=False)
     return ax
 
 
-def plot_subsets(subsets: pd.DataFrame, task: str, ax: "Axes | None" = None) -> "Axes":
-    """Figure 3: mean score against the number of units F, by category.
+def plot_subsets(subsets: pd.DataFrame, task: str, *, ax: "Axes | None" = None) -> "Axes":
+    """Figure 3: mean score against the number F of units that a probe may use, by category.
 
     Args:
-        subsets: columns task, concept, category, units, score, of one model and layer.
+        subsets: columns task, category, units, score, of one model and layer.
         task: 'segment' or 'classify'.
-        ax: where to draw.
+        ax: where to draw; x is logarithmic.
     """
     ax = _axes(ax)
     rows = subsets[subsets["task"] == task].dropna(subset=["score"])
-    colors = category_colors(list(rows["category"].drop_duplicates()))
-    for category, group in rows.groupby("category", sort=False):
-        mean = group.groupby("units")["score"].mean()
-        ax.plot(mean.index, mean, marker="o", markersize=4, color=colors[str(category)],
-                label=str(category))  # fmt: skip
+    names = [str(c) for c in rows["category"].drop_duplicates()]
+    colors, markers = category_colors(names), category_markers(names)
+    for name in names:
+        mean = rows[rows["category"] == name].groupby("units")["score"].mean()
+        ax.plot(mean.index, mean, marker=markers[name], markersize=4, linewidth=1.4,
+                color=colors[name], label=plain(name))  # fmt: skip
     ax.set_xscale("log", base=2)
-    ticks = sorted(rows["units"].unique())[:: max(1, rows["units"].nunique() // 8)]
+    most = int(rows["units"].max()) if len(rows) else 1
+    ticks = [2**i for i in range(0, most.bit_length(), 2 if most > 128 else 1)]
     ax.set_xticks(ticks, [str(t) for t in ticks])
     ax.minorticks_off()
-    ax.set_xlabel("units F")
-    ax.set_ylabel(f"mean {SCORE[task]}")
+    ax.set_xlabel("units F", fontsize=9)
+    ax.set_ylabel(f"mean {SCORE[task]}", fontsize=9)
     ax.legend(fontsize=8, frameon=False)
     return ax
 
 
+def count_bins(most: int) -> list[tuple[int, int]]:
+    """First and last number of concepts of each bar of figure 5.
+
+    >>> count_bins(3)
+    [(1, 1), (2, 2), (3, 3)]
+    >>> count_bins(20)[-3:]
+    [(8, 8), (9, 16), (17, 32)]
+    """
+    bins = [(i, i) for i in range(1, min(most, EXACT) + 1)]
+    while bins and bins[-1][1] < most:
+        bins.append((bins[-1][1] + 1, bins[-1][1] * 2))
+    return bins
+
+
 def plot_concepts_per_unit(
-    concepts: pd.DataFrame, task: str, model: str, ax: "Axes | None" = None
+    concepts: pd.DataFrame,
+    task: str,
+    model: str,
+    *,
+    units: Mapping[str, int] | None = None,
+    ax: "Axes | None" = None,
 ) -> "Axes":
-    """Figure 5: how many units are the best one for how many concepts, by layer."""
+    """Figure 5: how many units are the best one for how many concepts, by layer.
+
+    Args:
+        concepts: columns model, layer, task, best_unit, best_unit_score.
+        task: 'segment' or 'classify'.
+        model: which network.
+        units: layer to K, where known; the legend then says how many units are best for none.
+        ax: where to draw.
+    """
+    import matplotlib
+
     ax = _axes(ax)
     rows = concepts[(concepts["task"] == task) & (concepts["model"] == model)]
     rows = rows[rows["best_unit"] >= 0].dropna(subset=["best_unit_score"])
     layers = list(rows["layer"].drop_duplicates())
     counts = {layer: rows[rows["layer"] == layer]["best_unit"].value_counts() for layer in layers}
-    most = max((int(c.max()) for c in counts.values() if len(c)), default=1)
-    width = 0.8 / max(len(layers), 1)
+    bins = count_bins(max((int(c.max()) for c in counts.values()), default=1))
+    shades = matplotlib.colormaps["cividis_r"](np.linspace(0.1, 0.95, max(len(layers), 1)))
+    width = 0.84 / max(len(layers), 1)
     for place, layer in enumerate(layers):
-        heights = counts[layer].value_counts().reindex(range(1, most + 1), fill_value=0)
+        heights = [int(counts[layer].between(low, high).sum()) for low, high in bins]
         shift = (place - (len(layers) - 1) / 2) * width
-        ax.bar(heights.index + shift, heights, width, color=PALETTE[place % len(PALETTE)],
-               label=layer)  # fmt: skip
-    ax.set_xticks(range(1, most + 1))
-    ax.set_xlabel("concepts that the unit is best for")
-    ax.set_ylabel("units")
-    ax.set_title(model, fontsize=10)
+        label = plain(layer)
+        if units and layer in units:
+            label += f" ({units[layer] - len(counts[layer])} of {units[layer]} units for none)"
+        ax.bar(np.arange(len(bins)) + shift, heights, width, color=shades[place], label=label)
+    names = [str(low) if low == high else f"{low}-{high}" for low, high in bins]
+    ax.set_xticks(range(len(bins)), names)
+    ax.locator_params(axis="y", integer=True)
+    ax.set_xlabel("concepts that the unit is best for", fontsize=9)
+    ax.set_ylabel("units", fontsize=9)
+    ax.set_title(plain(model), fontsize=9, loc="left")
     ax.legend(fontsize=8, frameon=False)
     return ax
 
 
-def plot_models(concepts: pd.DataFrame, task: str, ax: "Axes | None" = None) -> "Axes":
-    """Figure 6: mean score of the probe and of the best unit, for every network and layer."""
-    rows = _known(concepts, task)
-    names = list(dict.fromkeys(zip(rows["model"], rows["layer"], strict=True)))
-    ax = _axes(ax, (max(5.0, 0.75 * len(names) + 1.5), 3.8))
-    for shift, column, color, label in (
-        (-0.2, "probe_score", PROBE, "probe"), (0.2, "best_unit_score", UNIT, "best unit"),
-    ):  # fmt: skip
-        groups = rows.groupby(["model", "layer"])[column]
-        mean, error = groups.mean().reindex(names), groups.sem().reindex(names).fillna(0)
-        places = np.arange(len(names)) + shift
-        ax.bar(places, mean, 0.4, yerr=error, color=color, label=label, capsize=2)
-    ax.set_xticks(range(len(names)), [f"{m}\n{n}" for m, n in names], fontsize=8, rotation=30)
+def plot_models(concepts: pd.DataFrame, task: str, *, ax: "Axes | None" = None) -> "Axes":
+    """Figure 6: for every network and layer, mean score of each category, probe and best unit.
+
+    Args:
+        concepts: columns model, layer, task, category, probe_score, best_unit_score.
+        task: 'segment' or 'classify'.
+        ax: where to draw.
+
+    Returns:
+        The axes; bars are probes with their standard errors, diamonds the best units.
+    """
+    rows = scored(concepts, task)
+    places = list(dict.fromkeys(zip(rows["model"], rows["layer"], strict=True)))
+    names = [str(c) for c in rows["category"].drop_duplicates()]
+    colors = category_colors(names)
+    ax = _axes(ax, (max(5.4, 1.2 + 0.16 * len(places) * (len(names) + 1)), 3.6))
+    width = 0.84 / max(len(names), 1)
+    for number, name in enumerate(names):
+        groups = rows[rows["category"] == name].groupby(["model", "layer"])
+        probe, unit = groups["probe_score"], groups["best_unit_score"]
+        x = np.arange(len(places)) + (number - (len(names) - 1) / 2) * width
+        ax.bar(
+            x, probe.mean().reindex(places), width, yerr=probe.sem().reindex(places),
+            color=colors[name], label=plain(name), error_kw={"linewidth": 0.8, "capsize": 1.5},
+        )  # fmt: skip
+        ax.scatter(
+            x, unit.mean().reindex(places), marker="D", s=18, color="white", edgecolors="black",
+            linewidths=0.9, zorder=3, label="best unit" if name == names[-1] else None,
+        )  # fmt: skip
+    _layer_ticks(ax, [layer for _, layer in places])
+    _model_labels(ax, [model for model, _ in places])
     if task == "classify":
-        ax.axhline(0.5, color="#666666", linewidth=0.8, linestyle=":")
-    ax.set_ylabel(f"mean {SCORE[task]}")
+        ax.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
+    ax.set_ylabel(f"mean {SCORE[task]}", fontsize=9)
     ax.legend(fontsize=8, frameon=False)
     return ax
+
+
+def _model_labels(ax: "Axes", models: Sequence[str]) -> None:
+    """The network's name above its layers, and a line between networks."""
+    for name in dict.fromkeys(models):
+        own = [i for i, other in enumerate(models) if other == name]
+        ax.text(float(np.mean(own)), 1.02, plain(name), transform=ax.get_xaxis_transform(),
+                ha="center", va="bottom", fontsize=9)  # fmt: skip
+        if own[0]:
+            ax.axvline(own[0] - 0.5, color="#bbbbbb", linewidth=0.8)
+
+
+def iou_label(values: pd.Series, name: str) -> str:
+    """What figure 7's legend says: the share of zeros, mean and deviation of the rest.
+
+    >>> iou_label(pd.Series([0, 0, 0.2, 0.4]), "probe")
+    'probe: 50 % zeros, else 0.30 ± 0.10'
+    """
+    known = values.dropna().to_numpy(dtype=float)
+    if not len(known):
+        return f"{name}: none"
+    said = f"{name}: {100 * float((known == 0).mean()):.0f} % zeros"
+    above = known[known > 0]
+    return f"{said}, else {above.mean():.2f} ± {above.std():.2f}" if len(above) else said
 
 
 def plot_iou_distribution(
-    per_image: pd.DataFrame, concept: str, ax: "Axes | None" = None
+    per_image: pd.DataFrame, concept: str, *, ax: "Axes | None" = None
 ) -> "Axes":
     """Figure 7: the distribution of IoU_ind of the best unit and of the probe.
 
     Args:
         per_image: columns concept, iou_unit, iou_probe, of one model and layer.
         concept: whose.
-        ax: where to draw. The legend gives the share of zeros, and mean and deviation of the rest.
+        ax: where to draw. Bars are of the non-zero part, as are mean and standard deviation in
+            the legend, which gives the share of zeros too.
     """
     ax = _axes(ax, (4.2, 2.8))
     rows = per_image[per_image["concept"] == concept]
     for column, color, name in (("iou_unit", UNIT, "best unit"), ("iou_probe", PROBE, "probe")):
-        values = rows[column].dropna().to_numpy()
-        above = values[values > 0]
-        zeros = float((values == 0).mean()) if len(values) else float("nan")
-        said = f"{name}: {zeros:.0%} zeros"
-        if len(above):
-            said += f", {above.mean():.2f} ± {above.std():.2f}"
-        ax.hist(values, np.linspace(0, 1, 21).tolist(), color=color, alpha=0.6, label=said)
-    ax.set_xlabel("IoU_ind")
-    ax.set_ylabel("images")
-    ax.set_title(concept, fontsize=10)
+        values = rows[column].dropna().to_numpy(dtype=float)
+        ax.hist(values[values > 0], IOU_EDGES.tolist(), color=color, alpha=0.6,
+                label=iou_label(rows[column], name))  # fmt: skip
+    ax.set_xlim(0, 1)
+    ax.locator_params(axis="y", integer=True)
+    ax.set_xlabel("IoU_ind above zero", fontsize=9)
+    ax.set_ylabel("images", fontsize=9)
+    ax.set_title(plain(concept), fontsize=9, loc="left")
     ax.legend(fontsize=7, frameon=False)
     return ax
 
 
-def plot_distances(distances: pd.DataFrame, task: str, ax: "Axes | None" = None) -> "Axes":
-    """Figure 10, left: D_ij between the embeddings of all networks and layers."""
+def plot_distances(distances: pd.DataFrame, task: str, *, ax: "Axes | None" = None) -> "Axes":
+    """Figure 10, left: D_ij between the embeddings of all networks and layers.
+
+    Args:
+        distances: columns task, model_i, layer_i, model_j, layer_j, distance.
+        task: 'segment' or 'classify'.
+        ax: where to draw; light is near.
+    """
     rows = distances[distances["task"] == task]
-    first = rows["model_i"] + "\n" + rows["layer_i"]
-    second = rows["model_j"] + "\n" + rows["layer_j"]
-    names = list(first.drop_duplicates())
-    matrix = pd.crosstab(first, second, rows["distance"], aggfunc="mean").loc[names, names]
-    ax = _axes(ax, (1.2 + 0.75 * len(names), 0.9 + 0.7 * len(names)))
-    ax.imshow(matrix, cmap="viridis_r")
-    middle = float(matrix.to_numpy().max()) / 2
-    for i in range(len(names)):
-        for j in range(len(names)):
-            value = float(matrix.iat[i, j])
-            text, color = f"{value:.3g}", "white" if value > middle else "black"
-            ax.text(j, i, text, ha="center", va="center", fontsize=7, color=color)
-    ax.set_xticks(range(len(names)), names, fontsize=7, rotation=45, ha="right")
-    ax.set_yticks(range(len(names)), names, fontsize=7)
+    first = list(zip(rows["model_i"], rows["layer_i"], strict=True))
+    second = list(zip(rows["model_j"], rows["layer_j"], strict=True))
+    spaces = list(dict.fromkeys([*first, *second]))
+    index = {space: i for i, space in enumerate(spaces)}
+    matrix = np.full((len(spaces), len(spaces)), np.nan)
+    matrix[[index[s] for s in first], [index[s] for s in second]] = rows["distance"]
+    ax = _axes(ax, (2.2 + 0.42 * len(spaces), 1.5 + 0.36 * len(spaces)))
+    ax.imshow(matrix, cmap="cividis_r", vmin=0, aspect="auto")
+    top = float(np.nanmax(matrix, initial=0.0))
+    if len(spaces) <= NUMBERED:
+        for i, j in zip(*np.nonzero(np.isfinite(matrix)), strict=True):
+            color = "white" if matrix[i, j] > 0.5 * top else "black"
+            ax.text(int(j), int(i), _short(matrix[i, j]), ha="center", va="center", fontsize=7.5,
+                    color=color)  # fmt: skip
+    names = [plain(f"{model} {layer}") for model, layer in spaces]
+    ax.set_xticks(range(len(spaces)), names, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(spaces)), names)
+    ax.spines[:].set_visible(False)
     return ax
 
 
-def plot_controls(concepts: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 or value == 0 else f"{value:.2g}"
+
+
+CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("chance_score", "best unit by chance", {"marker": "|", "color": CHANCE, "s": 46}),
+    ("shuffled_score", "probe, shuffled labels", {"marker": "x", "color": SHUFFLED, "s": 18}),
+    ("untrained_score", "probe, untrained network",
+     {"marker": "^", "facecolors": "none", "edgecolors": UNTRAINED, "s": 24}),
+    ("best_unit_score", "best unit", {"marker": "D", "color": UNIT, "s": 16}),
+)  # fmt: skip
+
+
+def plot_controls(concepts: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     """Probe scores with their 95 % intervals, beside every control that there is.
 
     Args:
-        concepts: rows of one model, layer and task.
+        concepts: rows of one model, layer and task; drawn from top to bottom as they stand. Columns
+            concept, task, probe_score, probe_low, probe_high, best_unit_score, chance_score,
+            shuffled_score, untrained_score (those that are there and not all missing).
         ax: where to draw.
     """
-    rows = concepts.dropna(subset=["probe_score"]).sort_values("probe_score", ascending=False)
-    ax = _axes(ax, (max(5.0, 0.22 * len(rows) + 2), 3.8))
-    x = np.arange(len(rows))
-    spread = np.vstack(
-        [rows["probe_score"] - rows["probe_low"], rows["probe_high"] - rows["probe_score"]]
-    )
-    ax.errorbar(x, rows["probe_score"], np.nan_to_num(spread).clip(0), fmt="o", color=PROBE,
-                capsize=2, markersize=4, label="probe, 95 %")  # fmt: skip
-    for column, marker, color, label in (
-        ("best_unit_score", "s", UNIT, "best unit"),
-        ("chance_score", "x", "#CC79A7", "best unit by chance"),
-        ("shuffled_score", "_", "#D55E00", "shuffled labels"),
-        ("untrained_score", "^", "#009E73", "untrained network"),
-    ):
+    rows = concepts.dropna(subset=["probe_score"])
+    ax = _axes(ax, (5.4, 1.1 + 0.18 * len(rows)))
+    y = np.arange(len(rows))
+    for column, label, look in CONTROLS:
         if column in rows and rows[column].notna().any():
-            ax.scatter(x, rows[column], marker=marker, s=22, color=color, label=label)
-    ax.set_xticks(x, rows["concept"], rotation=90, fontsize=7)
-    ax.set_ylabel("score")
-    ax.legend(fontsize=8, frameon=False, ncols=2)
+            ax.scatter(rows[column], y, label=label, linewidths=1.1, **look)
+    spread = None
+    if {"probe_low", "probe_high"} <= set(rows.columns):
+        both = [rows["probe_score"] - rows["probe_low"], rows["probe_high"] - rows["probe_score"]]
+        spread = np.clip(np.array(both, dtype=float), 0, None)
+    ax.errorbar(rows["probe_score"], y, xerr=spread, fmt="o", color=PROBE, markersize=4,
+                capsize=0, elinewidth=1.2, label="probe, 95 % interval")  # fmt: skip
+    ax.set_yticks(y, [plain(c) for c in rows["concept"]])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    ax.set_axisbelow(True)
+    tasks = list(rows["task"].drop_duplicates()) if "task" in rows else []
+    ax.set_xlabel(SCORE[tasks[0]] if len(tasks) == 1 else "score", fontsize=9)
+    ax.legend(fontsize=8, frameon=False)
     return ax

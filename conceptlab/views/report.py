@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from conceptlab.files import write_text
-from conceptlab.views.figures import TASKS, write_figures
-from conceptlab.views.plots import SCORE
+from conceptlab.views.figures import draw_figures
+from conceptlab.views.style import SCORE, TASKS
 from conceptlab.views.tables import read_tables
 
 BINS = 20
@@ -96,7 +96,7 @@ def _content(run: Path) -> dict[str, Any]:
         "summary": _table(tables.get("summary")),
         "reading": _reading(tables.get("summary")),
         "figures": [
-            {"uri": data_uri(path), "caption": caption} for path, caption in write_figures(run)
+            {"uri": data_uri(d.path), "caption": d.plan.caption} for d in draw_figures(run, tables)
         ],
         "overview": _overview(concepts),
         "pages": _pages(run, tables, examples),

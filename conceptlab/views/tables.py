@@ -1,25 +1,136 @@
 """Reading a run folder's tables for drawing."""
 
+import json
+import logging
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pandas.errors import EmptyDataError, ParserError
+
+from conceptlab.errors import InputError
+
+log = logging.getLogger(__name__)
 
 TEXTS = (
     "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule", "plus",
     "minus", "model_i", "model_j", "layer_i", "layer_j",
 )  # fmt: skip
+#: What each table must have, and what a run may leave out (read as missing values).
+WANTED = {
+    "units": (["model", "layer", "unit", "concept", "category"], []),
+    "concepts": (
+        ["model", "layer", "task", "concept", "category", "n_train", "n_val", "best_unit",
+         "best_unit_score", "probe_score"],
+        ["train_score", "unit_low", "unit_high", "probe_low", "probe_high", "chance_score",
+         "shuffled_score", "untrained_score", "untrained_unit_score", "iou_ind", "unit_iou_ind",
+         "note"],
+    ),
+    "summary": (
+        ["model", "layer", "task", "n_concepts", "share_probe_at_least_unit", "mean_unit",
+         "mean_probe"],
+        [],
+    ),
+    "detectors": (
+        ["model", "layer", "rule", "threshold", "category", "detectors", "unique_detectors"], [],
+    ),
+    "subsets": (["model", "layer", "task", "concept", "category", "units", "score"], []),
+    "per_image": (
+        ["model", "layer", "image", "concept", "category", "iou_unit", "iou_probe"], [],
+    ),
+    "nearest": (["model", "layer", "task", "concept", "rank", "neighbour", "cosine"], []),
+    "arithmetic": (
+        ["model", "layer", "task", "plus", "minus", "rank", "concept", "cosine"], [],
+    ),
+    "distances": (
+        ["task", "model_i", "layer_i", "model_j", "layer_j", "distance"], ["concepts"],
+    ),
+    "distances_by_category": (
+        ["task", "model_i", "layer_i", "model_j", "layer_j", "category", "distance"], [],
+    ),
+}  # fmt: skip
 
 
 def read_tables(run: Path) -> dict[str, pd.DataFrame]:
-    """All of `tables/*.csv` by name; texts stay texts, also one that reads 'nan'."""
+    """The tables of a run that views know, by name; those without rows are left out.
+
+    Texts stay texts, also one that reads 'nan'.
+
+    Args:
+        run: the run folder.
+
+    Raises:
+        InputError: a table that is damaged, or lacks a column.
+    """
     found = {}
-    for path in sorted((run / "tables").glob("*.csv")):
-        header = pd.read_csv(path, nrows=0).columns
-        texts = [c for c in TEXTS if c in header]
-        found[path.stem] = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(texts, str),
-            keep_default_na=False,
-            na_values={c: ["", "nan"] for c in header if c not in texts},
-        )
+    for name in WANTED:
+        path = run / "tables" / f"{name}.csv"
+        table = _read(path, *WANTED[name]) if path.is_file() else None
+        if table is not None and len(table):
+            found[name] = table
     return found
+
+
+def _read(path: Path, needed: list[str], optional: list[str]) -> pd.DataFrame | None:
+    try:
+        header = list(pd.read_csv(path, nrows=0).columns)
+        numbers = [c for c in header if c not in TEXTS]
+        table = pd.read_csv(
+            path,
+            dtype={c: str for c in header if c in TEXTS},
+            keep_default_na=False,
+            na_values={c: ["", "nan"] for c in numbers},
+        )
+    except EmptyDataError:
+        return None
+    except (ParserError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a table that can be read ({error}); delete it and run the study again"
+        ) from error
+    missing = [c for c in needed if c not in header]
+    if missing:
+        raise InputError(
+            f"{path} lacks the columns {', '.join(missing)}; delete it and run the study again"
+        )
+    for column in optional:
+        if column not in header:
+            table[column] = "" if column in TEXTS else float("nan")
+    return table
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """A JSON file's value, or `default` where there is none.
+
+    Raises:
+        InputError: a file that is no JSON, or holds another kind of value.
+    """
+    if not path.is_file():
+        return default
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); run the study again") from error
+    if not isinstance(value, type(default)):
+        raise InputError(f"{path} does not hold what it should; run the study again")
+    return value
+
+
+def read_examples(run: Path) -> pd.DataFrame:
+    """`examples/index.json` as a table; pictures that are not there are left out, with a warning.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        Columns kind, model, layer, concept, category, unit, decile, rank, image, iou_unit,
+        iou_probe, picture, and file (the picture's path); none where there are no examples.
+    """
+    columns = ["kind", "model", "layer", "concept", "category", "unit", "decile", "rank", "image",
+               "iou_unit", "iou_probe", "picture"]  # fmt: skip
+    table = pd.DataFrame(read_json(run / "examples" / "index.json", []))
+    table = table.reindex(columns=columns)
+    table["file"] = [run / str(p) for p in table["picture"]]
+    there = [path.is_file() for path in table["file"]]
+    if not all(there):
+        log.warning("%d pictures of %s are gone", len(there) - sum(there), run / "examples")
+    return table[there].reset_index(drop=True)
