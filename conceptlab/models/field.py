@@ -168,7 +168,6 @@ READERS: dict[str, Callable[[tuple[Any, ...]], Steps]] = {
     "native_layer_norm": _layer_norm,
     "native_batch_norm": _batch_norm,
     "cudnn_batch_norm": _batch_norm,
-    "_native_batch_norm_legit": lambda _: None,
 }
 
 
