@@ -6,6 +6,7 @@ networks and layers with that geometry.
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from conceptlab.activations.cache import create_file
 from conceptlab.activations.lock import held
 from conceptlab.errors import InputError
 from conceptlab.files import set_aside
-from conceptlab.keys import digest
+from conceptlab.keys import canonical, digest
 from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
@@ -228,10 +229,18 @@ def prepare_labels(
 def _ready(path: Path, spec: dict[str, Any]) -> bool:
     """Whether a store is there, complete and undamaged; needs no right to write."""
     try:
-        with BlockFile(path) as file:
-            return file.spec == spec and file.complete and not file.damage()
+        state = path.stat()
+        return _whole_spec(path, state.st_mtime_ns, state.st_size) == canonical(spec)
     except (FileNotFoundError, DamagedError):
         return False
+
+
+@lru_cache(maxsize=64)
+def _whole_spec(path: Path, changed: int, size: int) -> str:
+    """The specification of a complete, undamaged store, else empty; read once a state."""
+    del changed, size
+    with BlockFile(path) as file:
+        return canonical(file.spec) if file.complete and not file.damage() else ""
 
 
 def _open(
