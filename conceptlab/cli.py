@@ -167,7 +167,7 @@ def three(text: str, name: str) -> tuple[float, float, float]:
 def demo(
     out: OutOpt = Path("runs/demo"),
     cache: CacheOpt = None,
-    images: Annotated[int, typer.Option("--images", min=60, help="Pictures to draw.")] = 600,
+    images: Annotated[int, typer.Option("--images", min=60, help="Pictures to draw.")] = 400,
 ) -> None:
     """Probe a small built-in network with drawn scenes, end to end; writes a report."""
     from conceptlab.study.settings import (
