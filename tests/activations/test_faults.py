@@ -120,7 +120,8 @@ def test_killed_at_thirty_random_moments_and_resumed_it_is_the_same(tmp_path):
             process.join()
         assert finish(spec, cache) == 0
         assert files(cache) == wanted
-        assert {p.suffix for p in cache.rglob("*") if p.is_file()} == {".h5"}
+        # a kill after the last mark can leave a lock file, which nobody holds any more
+        assert {p.suffix for p in cache.rglob("*") if p.is_file()} - {".lock"} == {".h5"}
         shutil.rmtree(cache)
     assert midway >= 10
 
