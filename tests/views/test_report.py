@@ -1,0 +1,45 @@
+"""The report of whatever tables a run folder has, whatever concepts are called."""
+
+import pytest
+
+from conceptlab.views.report import write_report
+
+EVIL = "<script>alert(1)</script>"
+COLUMNS = (
+    "model,layer,task,concept,category,n_train,n_val,best_unit,best_unit_score,probe_score,"
+    "train_score,unit_low,unit_high,probe_low,probe_high,chance_score,chance_high,"
+    "shuffled_score,untrained_score,untrained_unit_score,iou_ind,unit_iou_ind,note"
+)
+SCORES = "0.5,0.05,0.2,0.3,0.5,0.02,0.03,0.05,0.1,0.01,0.3,0.1,"
+CONCEPTS = f"""{COLUMNS}
+net,conv,segment,{EVIL},object,50,20,3,0.1,0.4,{SCORES}
+net,conv,segment,tree,"a""b",50,20,4,0.2,0.3,{SCORES}
+net,conv,segment,rare,object,3,1,-1,,,,,,,,,,,,,,,too few examples
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "concepts.csv").write_text(CONCEPTS)
+    return tmp_path
+
+
+def test_names_are_escaped_wherever_they_stand(run):
+    page = write_report(run).read_text()
+    assert EVIL not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert page.count("<script>") == 1  # the page's own
+    assert 'data-v="a"b"' not in page
+
+
+def test_draws_what_is_there(run):
+    page = write_report(run).read_text()
+    assert "0.400" in page
+    assert "tree" in page
+    assert "rare" in page
+
+
+def test_nothing_but_an_empty_folder_is_still_a_page(tmp_path):
+    (tmp_path / "tables").mkdir()
+    assert write_report(tmp_path).read_text().rstrip().endswith("</html>")
