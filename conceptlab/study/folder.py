@@ -5,6 +5,7 @@ they depend on; a step whose key is the same is not run again. Tables and vector
 together from the steps that are there, so several commands can share a folder.
 """
 
+import errno
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from conceptlab.activations.lock import held
-from conceptlab.errors import CacheError
+from conceptlab.errors import CacheError, InputError
 from conceptlab.files import atomic_path, write_text
 from conceptlab.keys import canonical, digest
 from conceptlab.vectors import ConceptVectors
@@ -53,15 +54,24 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV of ours; texts stay texts, whatever they look like."""
+    """Read a CSV of ours; texts stay texts, whatever they look like.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
     texts = ("model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule")
-    header = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(
-        path,
-        dtype={c: str for c in texts if c in header},
-        na_values={c: ["", "nan"] for c in header if c not in texts},
-        keep_default_na=False,
-    )
+    try:
+        header = pd.read_csv(path, nrows=0).columns
+        return pd.read_csv(
+            path,
+            dtype={c: str for c in texts if c in header},
+            na_values={c: ["", "nan"] for c in header if c not in texts},
+            keep_default_na=False,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"cannot read the table {path} ({error}): run the command that made it again"
+        ) from error
 
 
 class RunFolder:
@@ -77,12 +87,18 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.models: list[str] = []  # the study's order; others follow in order of their making
+        self._require(self.path / "steps")
+
+    def _require(self, folder: Path) -> None:
+        """Make a folder of the run unless it is there, and raise unless it can be written."""
         try:
-            (self.path / "steps").mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise CacheError(
-                f"cannot write in the run folder {path} ({error.strerror}); choose another with "
-                "--out"
+                f"cannot write in the run folder {self.path} ({error.strerror}); choose another "
+                "with --out"
             ) from error
 
     def step(
@@ -104,8 +120,9 @@ class RunFolder:
         """
         place = self.path / "steps" / safe(model) / safe(layer) / name
         wanted = digest(dict(key))
+        self._require(place.parent)
         with held(place):  # one process makes a step; another waits and finds it made
-            if _key_of(place) == wanted:
+            if _record(place).get("key") == wanted:
                 log.info("%s %s %s: as before", model, layer, name)
             else:
                 self._make(place, wanted, (model, layer, name), key, make)
@@ -138,18 +155,19 @@ class RunFolder:
 
     def steps(self, name: str) -> Iterator[tuple[str, str, Path]]:
         """(model, layer, folder) of every finished step of a name, in order of their making."""
-        found = [
-            (json.loads(p.read_text(encoding="utf-8")), p.parent)
-            for p in (self.path / "steps").glob(f"*/*/{name}/step.json")
-        ]
-        for record, folder in sorted(found, key=lambda item: self._place(item[0])):
+        for record, folder in self._finished(name):
             yield record["model"], record["layer"], folder
 
     def records(self) -> list[dict[str, Any]]:
         """What is known of every finished step, in order of their making."""
-        paths = (self.path / "steps").glob("*/*/*/step.json")
-        records = [json.loads(p.read_text(encoding="utf-8")) for p in paths]
-        return sorted(records, key=self._place)
+        return [record for record, _ in self._finished("*")]
+
+    def _finished(self, name: str) -> list[tuple[dict[str, Any], Path]]:
+        """Record and folder of every step whose record can be read, in order."""
+        paths = (self.path / "steps").glob(f"*/*/{name}/step.json")
+        places = [p.parent for p in paths if not p.parent.name.startswith(".")]
+        found = [(record, place) for place in places if (record := _record(place))]
+        return sorted(found, key=lambda item: self._place(item[0]))
 
     def _place(self, record: dict[str, Any]) -> tuple[int, int]:
         known = record["model"] in self.models
@@ -202,12 +220,14 @@ def peak_memory() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _key_of(place: Path) -> str:
+def _record(place: Path) -> dict[str, Any]:
+    """What is known of a step; nothing where it is missing or its record is damaged."""
     try:
         record = json.loads((place / "step.json").read_text(encoding="utf-8"))
-        return str(record["key"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(record, dict) and record.keys() >= {"key", "model", "layer", "order"}
+    return record if whole else {}
 
 
 def _publish(place: Path, outputs: Outputs, record: dict[str, Any]) -> None:

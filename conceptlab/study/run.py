@@ -24,6 +24,7 @@ from conceptlab.study.steps import (
     Layer,
     classify_step,
     dissect_step,
+    require_splits,
     segment_step,
     subsets_step,
     untrained_step,
@@ -82,8 +83,11 @@ def run_study(
     Returns:
         The report.
     """
-    session = Session(RunFolder(out), cache, device, progress)
     data = load_data(study.data.spec)
+    require_splits(study, data, "segment", "classify")
+    for settings in study.models[1:]:  # the first one is about to say for itself
+        open_model(settings, study.seed).resolve(settings.layers)
+    session = Session(RunFolder(out), cache, device, progress)
     write_text(session.run.path / "study.toml", study_toml(study))
     one = partial(_run_model, session, study)
     info = spread(one, study.models, workers=workers, scheduler=scheduler)

@@ -1,16 +1,25 @@
 """The study file: read, checked field by field, and written back with every default filled in."""
 
+import json
+import math
+import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from conceptlab.activations.target import DTYPES
+from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
+from conceptlab.numerics.geometry import FITS
+from conceptlab.probes.dissect import ORDERS, SCOPES
+from conceptlab.probes.segmentation import LOSSES
 from conceptlab.registry import near_matches
 
 SEGMENT_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 160, 192, 224)
 CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
+SEEDS = 2**32  # what every generator takes
 
 
 @dataclass(frozen=True)
@@ -19,6 +28,9 @@ class DataSettings:
 
     spec: str
     label_size: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(0, label_size=self.label_size)
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,26 @@ class ModelSettings:
     fit: str = ""
     dtype: str = "float16"
     batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if not self.layers or not all(self.layers):
+            raise InputError("layers name at least one layer, and none is empty")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if values and (len(values) != 3 or not all(map(math.isfinite, values))):
+                raise InputError(f"{name} takes three finite numbers; got {list(values)}")
+        _at_least(0, size=self.size)
+        _at_least(1, batch_size=self.batch_size)
+        _one_of(DTYPES, dtype=self.dtype)
+        _one_of(("", *FITS), fit=self.fit)
+
+    @property
+    def title(self) -> str:
+        """What the run folder calls the model: the name given, or else its source's."""
+        source, _, rest = self.spec.partition(":")
+        path, _, factory = rest.rpartition(":")
+        own = f"{Path(path).stem}-{factory}" if source == "file" else rest.partition("@")[0]
+        return self.name or own
 
     def loading(self) -> dict[str, Any]:
         """Keyword arguments of `load_model`."""
@@ -53,6 +85,13 @@ class DissectSettings:
     image_level: bool = False
     permutations: int = 5
 
+    def __post_init__(self) -> None:
+        if not 0 < self.tau < 1:
+            raise InputError(f"tau is a share between 0 and 1; got {self.tau}")
+        _one_of(ORDERS, order=self.order)
+        _one_of(SCOPES, scope=self.scope)
+        _at_least(0, permutations=self.permutations)
+
 
 @dataclass(frozen=True)
 class SegmentSettings:
@@ -64,6 +103,10 @@ class SegmentSettings:
     sizes: tuple[int, ...] = SEGMENT_SIZES
     shuffle_control: bool = True
 
+    def __post_init__(self) -> None:
+        _one_of(LOSSES, loss=self.loss)
+        _check_probe(self)
+
 
 @dataclass(frozen=True)
 class ClassifySettings:
@@ -73,6 +116,9 @@ class ClassifySettings:
     split: str = "val"
     sizes: tuple[int, ...] = CLASSIFY_SIZES
     shuffle_control: bool = True
+
+    def __post_init__(self) -> None:
+        _check_probe(self)
 
 
 @dataclass(frozen=True)
@@ -85,6 +131,9 @@ class CompareSettings:
     neighbours: int = 5
     arithmetic: tuple[str, ...] = ()
     untrained: bool = True
+
+    def __post_init__(self) -> None:
+        _at_least(1, neighbours=self.neighbours)
 
 
 @dataclass(frozen=True)
@@ -105,6 +154,38 @@ class Study:
     classify: ClassifySettings = field(default_factory=ClassifySettings)
     compare: CompareSettings = field(default_factory=CompareSettings)
 
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise InputError("the study's name is empty")
+        if not 0 <= self.seed < SEEDS:
+            raise InputError(f"a seed is a whole number from 0 to {SEEDS - 1}; got {self.seed}")
+        titles = [model.title for model in self.models]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise InputError(f"two models are called {title!r}; give each its own name")
+
+
+def _at_least(least: int, **given: int) -> None:
+    """Raise unless every number given is at least so much."""
+    for name, value in given.items():
+        if value < least:
+            raise InputError(f"{name} is at least {least}; got {value}")
+
+
+def _one_of(known: Iterable[str], **given: str) -> None:
+    """Raise unless every text given is a known one."""
+    for name, value in given.items():
+        if value not in known:
+            raise InputError(f"{name} is one of {', '.join(filter(None, known))}; got {value!r}")
+
+
+def _check_probe(settings: SegmentSettings | ClassifySettings) -> None:
+    """Raise unless the settings that both probes have make sense."""
+    _one_of(SPLITS, split=settings.split)
+    _at_least(1, min_examples=settings.min_examples)
+    for size in settings.sizes:
+        _at_least(1, sizes=size)
+
 
 TABLES: dict[str, type[Any]] = {
     "data": DataSettings,
@@ -116,7 +197,7 @@ TABLES: dict[str, type[Any]] = {
 
 
 def read_study(path: str | Path) -> Study:
-    """Read a study file; paths in it are relative to it.
+    """Read a study file; paths in it are relative to it, and its name is the file's if it has none.
 
     Raises:
         InputError: no such file, no TOML, an unknown field, a value of the wrong type.
@@ -129,7 +210,7 @@ def read_study(path: str | Path) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     try:
-        study = _study(raw)
+        study = _study({"name": path.stem, **raw})
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return _relative(study, path.resolve().parent)
@@ -149,14 +230,9 @@ def _study(raw: Mapping[str, Any]) -> Study:
     }
     made["models"] = tuple(_table(ModelSettings, m, "[[models]]") for m in raw["models"])
     scalars = {k: raw[k] for k in ("name", "seed") if k in raw}
-    if not isinstance(scalars.get("seed", 0), int) or not isinstance(scalars.get("name", ""), str):
+    if not _is(scalars.get("seed", 0), "int") or not _is(scalars["name"], "str"):
         raise InputError("name is a text and seed a whole number")
-    study = Study(**made, **scalars)
-    named = [m.name for m in study.models if m.name]
-    twice = {n for n in named if named.count(n) > 1}
-    if twice:
-        raise InputError(f"two models are called {sorted(twice)[0]!r}; give each its own name")
-    return study
+    return Study(**made, **scalars)
 
 
 def _table(kind: type[Any], raw: Any, where: str) -> Any:
@@ -170,7 +246,10 @@ def _table(kind: type[Any], raw: Any, where: str) -> Any:
     missing = [k for k in ("spec", "layers") if k in defined and k not in raw]
     if missing:
         raise InputError(f"{where} needs {missing[0]!r}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _check(value: Any, annotation: Any, what: str) -> None:
@@ -194,17 +273,18 @@ def _is(value: Any, kind: str) -> bool:
 def _relative(study: Study, folder: Path) -> Study:
     """The study with its paths made absolute."""
 
+    def place(text: str) -> str:
+        return str(folder / os.path.expanduser(text))
+
     def spec(text: str) -> str:
         kind, colon, rest = text.partition(":")
         if kind not in ("folder", "broden", "file") or not colon:
             return text
         path, comma, options = rest.partition(",")
-        return f"{kind}:{folder / path}{comma}{options}"
-
-    from dataclasses import replace
+        return f"{kind}:{place(path)}{comma}{options}"
 
     models = tuple(
-        replace(m, spec=spec(m.spec), weights=str(folder / m.weights) if m.weights else "")
+        replace(m, spec=spec(m.spec), weights=place(m.weights) if m.weights else "")
         for m in study.models
     )
     return replace(study, data=replace(study.data, spec=spec(study.data.spec)), models=models)
@@ -222,12 +302,10 @@ def study_toml(study: Study) -> str:
 
 
 def _toml(value: Any) -> str:
-    import json
-
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conceptlab.errors import InputError
 from conceptlab.probes.classification import ClassificationProbe, accuracies
 from conceptlab.probes.dissect import chance_of_best, dissect
 from conceptlab.probes.pixels import PairCounts, pair_counts
@@ -58,6 +59,24 @@ class Layer:
         }
 
 
+def require_splits(study: Study, data: "ProbeDataset", *tasks: str) -> None:
+    """Raise unless the data set has images of the splits that tasks score on.
+
+    Args:
+        study: the settings.
+        data: the probe data set.
+        tasks: 'segment' (whose split dissections report too) and 'classify'.
+
+    Raises:
+        InputError: with the splits that there are.
+    """
+    for task in tasks:
+        split = getattr(study, task).split
+        if split not in data.splits:
+            known = ", ".join(dict.fromkeys(map(str, data.splits)))
+            raise InputError(f"the data set has no {split!r} images; its splits: {known}")
+
+
 def dissect_step(layer: Layer) -> Outputs:
     """Every unit with every concept; best units, with intervals and their chance level."""
     settings, data, acts = layer.study.dissect, layer.data, layer.activations
@@ -69,6 +88,9 @@ def dissect_step(layer: Layer) -> Outputs:
     )  # fmt: skip
     columns = ["unit", "concept", "category", "iou_train", f"iou_{split}", "threshold"]
     table = found.table[columns].rename(columns={f"iou_{split}": "iou_val"})
+    if not settings.image_level:  # those concepts have no pixels, and so no IoU
+        per_pixel = found.concepts["level"].to_numpy() == "pixel"
+        table = table[np.tile(per_pixel, len(found.thresholds))]
     vectors = found.vectors
     counts = pair_counts(vectors, acts, data, split, label_size=layer.label_size)
     best = _scored(vectors, counts, layer.study.seed).assign(

@@ -1,5 +1,6 @@
 """The tables of a run, put together from its steps."""
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,8 @@ from conceptlab.study.examples import index_json
 from conceptlab.study.folder import RunFolder, safe
 from conceptlab.study.settings import CompareSettings, Study
 from conceptlab.vectors import ConceptVectors
+
+log = logging.getLogger(__name__)
 
 KEYS = ["model", "layer", "concept", "category"]
 CONCEPT_COLUMNS = [
@@ -140,11 +143,11 @@ def _write_similarity(
             continue
         at = {"model": model, "layer": layer, "task": task}
         nearest.append(_nearest(vectors, settings.neighbours).assign(**at))
-        sums += [
-            found.assign(**at)
-            for text in settings.arithmetic
-            if (found := _sum(vectors, text, settings.neighbours)) is not None
-        ]
+        for text in settings.arithmetic:
+            try:
+                sums.append(_sum(vectors, text, settings.neighbours).assign(**at))
+            except InputError as error:
+                log.info("%s %s %s: no %r: %s", *at.values(), text, error)
     run.table("nearest", _first(nearest, ["model", "layer", "task"]))
     run.table("arithmetic", _first(sums, ["model", "layer", "task"]))
     whole: list[pd.DataFrame] = []
@@ -177,13 +180,14 @@ def _nearest(vectors: ConceptVectors, count: int) -> pd.DataFrame:
     return _first(parts, ["concept"])
 
 
-def _sum(vectors: ConceptVectors, text: str, count: int) -> pd.DataFrame | None:
-    """One sum of table 3; None where a term has no vector here."""
+def _sum(vectors: ConceptVectors, text: str, count: int) -> pd.DataFrame:
+    """One sum of table 3.
+
+    Raises:
+        InputError: a term has no vector here.
+    """
     plus, minus = parse_sum(text)
-    try:
-        found = vectors.arithmetic(plus, minus, count)
-    except InputError:
-        return None
+    found = vectors.arithmetic(plus, minus, count)
     found.insert(0, "rank", range(1, len(found) + 1))
     return found.drop(columns="category").assign(plus=" + ".join(plus), minus=" + ".join(minus))
 

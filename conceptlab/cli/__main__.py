@@ -1,0 +1,5 @@
+"""`python -m conceptlab.cli`."""
+
+from conceptlab.cli.entry import main
+
+main()

@@ -1,0 +1,168 @@
+"""What all commands share: their groups, the options that several take, and how they answer."""
+
+import json
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from conceptlab.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from conceptlab.data.base import ProbeDataset
+    from conceptlab.models.probed import ProbedModel
+
+LAST_SEED = 2**32 - 1
+
+
+@dataclass
+class Options:
+    """What holds for every command.
+
+    Args:
+        given_seed: None where the command line has none.
+        device: where networks run.
+        quiet: no bars, no remarks.
+        json: answer in one JSON line.
+    """
+
+    given_seed: int | None = None
+    device: str | None = None
+    quiet: bool = False
+    json: bool = False
+
+    @property
+    def seed(self) -> int:
+        """Of everything left to chance."""
+        return self.given_seed or 0
+
+    @property
+    def progress(self) -> bool:
+        """Whether to show bars."""
+        return not self.quiet and sys.stderr.isatty()
+
+
+options = Options()
+
+
+def group(text: str, name: str | None = None) -> typer.Typer:
+    """A group of commands."""
+    return typer.Typer(
+        name=name,
+        help=text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+app = group(
+    "How concepts are encoded inside vision networks: extract, dissect, probe, compare.",
+    "conceptlab",
+)
+data_app = group("Look at a probe data set.")
+probe_app = group("Learn concept vectors over all units.")
+cache_app = group("List, check and tidy the cache.")
+units_app = group("Tables of units, ours and Network Dissection's.")
+for part, part_name in (
+    (data_app, "data"), (probe_app, "probe"), (cache_app, "cache"), (units_app, "units"),
+):  # fmt: skip
+    app.add_typer(part, name=part_name)
+
+ModelArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="builtin:NAME, torchvision:NAME[@WEIGHTS], timm:NAME[@pretrained] or "
+        "file:PATH.py:FACTORY",
+    ),
+]
+DataArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="scenes[:n=1000,seed=0], folder:PATH[,colors=true], broden:PATH"
+    ),
+]
+LayersOpt = Annotated[
+    list[str], typer.Option("--layer", "-l", help="Layer name or glob; may be repeated.")
+]
+CacheOpt = Annotated[
+    Path | None, typer.Option("--cache", help="Cache folder (else CONCEPTLAB_CACHE, else cache/).")
+]
+OutOpt = Annotated[Path, typer.Option("--out", help="Run folder; several commands may share it.")]
+WeightsOpt = Annotated[
+    str | None, typer.Option("--weights", help="A .safetensors file or a state dict.")
+]
+MeanOpt = Annotated[str | None, typer.Option("--mean", help="R,G,B")]
+StdOpt = Annotated[str | None, typer.Option("--std", help="R,G,B")]
+SizeOpt = Annotated[
+    int | None, typer.Option("--size", min=1, help="Pixels on a side of the input.")
+]
+FitOpt = Annotated[str | None, typer.Option("--fit", help="whole (default) or crop.")]
+DtypeOpt = Annotated[str, typer.Option("--dtype", help="float16 or float32.")]
+BatchOpt = Annotated[int, typer.Option("--batch-size", min=1, help="Images a pass.")]
+TauOpt = Annotated[float, typer.Option("--tau", help="Share of activations above the threshold.")]
+LabelOpt = Annotated[
+    int, typer.Option("--label-size", min=0, help="Side of the label maps; 0: half the input.")
+]
+SplitOpt = Annotated[str, typer.Option("--split", help="Split to score on.")]
+DryOpt = Annotated[bool, typer.Option("--dry-run", help="Only say bytes and expected time.")]
+
+
+def show(table: "pd.DataFrame") -> None:
+    """Print a table, as text or as one JSON line."""
+    if options.json:
+        typer.echo(table.to_json(orient="records"))
+    elif table.empty:
+        typer.echo("none")
+    else:
+        typer.echo(table.to_string(index=False, max_rows=200, na_rep="-", float_format="%.4f"))
+
+
+def say(value: dict[str, Any]) -> None:
+    """Print a few facts, as lines or as one JSON line."""
+    if options.json:
+        typer.echo(json.dumps(value))
+        return
+    for key, item in value.items():
+        typer.echo(f"{key}: {item}")
+
+
+def open_data(spec: str) -> "ProbeDataset":
+    """The data set of a specification."""
+    from conceptlab.data import load_data
+
+    data = load_data(spec)
+    data.progress = options.progress
+    return data
+
+
+def open_model(spec: str, **given: Any) -> "ProbedModel":
+    """The model of a specification and the options that override its preprocessing."""
+    from conceptlab.models import load_model
+
+    chosen = {k: v for k, v in given.items() if v is not None} | colours(given)
+    return load_model(spec, **chosen, device=options.device or "cpu", seed=options.seed)
+
+
+def colours(given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    """What `--mean` and `--std` say, where they are given."""
+    return {k: _three(given[k], f"--{k}") for k in ("mean", "std") if given.get(k) is not None}
+
+
+def _three(text: str, name: str) -> tuple[float, ...]:
+    """Three numbers written as R,G,B."""
+    try:
+        r, g, b = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{name} takes three numbers as R,G,B; got {text!r}") from None
+    if not math.isfinite(r + g + b):
+        raise InputError(f"{name} takes three finite numbers; got {text!r}")
+    return r, g, b

@@ -1,0 +1,140 @@
+"""Commands that run whole studies, and draw what came of them."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from conceptlab.cli.options import CacheOpt, DryOpt, OutOpt, app, open_data, options, say, show
+from conceptlab.errors import InputError
+
+if TYPE_CHECKING:
+    from conceptlab.study.settings import Study
+
+DEMO_MODELS = {
+    "scenenet": ("features.8", "features.17"),
+    "scenenet-rotation": ("features.17",),
+}
+
+
+@app.command()
+def demo(
+    out: OutOpt = Path("runs/demo"),
+    cache: CacheOpt = None,
+    images: Annotated[int, typer.Option("--images", min=60, help="Pictures to draw.")] = 400,
+) -> None:
+    """Probe a small built-in network with drawn scenes, end to end; writes a report."""
+    from conceptlab.study.settings import (
+        CompareSettings,
+        DataSettings,
+        ModelSettings,
+        SegmentSettings,
+        Study,
+    )
+
+    study = Study(
+        name="demo",
+        seed=options.seed,
+        data=DataSettings(f"scenes:n={images}"),
+        models=tuple(
+            ModelSettings(spec=f"builtin:{name}", name=name, layers=layers)
+            for name, layers in DEMO_MODELS.items()
+        ),
+        segment=SegmentSettings(sizes=(1, 2, 4, 8, 16, 32, 64)),
+        compare=CompareSettings(arithmetic=("grass - green", "sky - blue", "tree - brown")),
+    )
+    _run(study, out, cache)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml")],
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder (else runs/NAME).")] = None,
+    cache: CacheOpt = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the models.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    dry_run: DryOpt = False,
+) -> None:
+    """Run a study: all its models and layers, tables, figures and report."""
+    from conceptlab.study.folder import safe
+    from conceptlab.study.settings import read_study
+
+    settings = read_study(study)
+    if options.given_seed is not None:
+        settings = replace(settings, seed=options.given_seed)
+    if dry_run:
+        _estimate(settings, cache)
+        return
+    _run(settings, out or Path("runs") / safe(settings.name), cache, workers, scheduler)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+) -> None:
+    """Draw the figures and the report of what is in a run folder."""
+    if not any((folder / "tables").glob("*.csv")):
+        raise InputError(f"{folder} is no run folder: it has no tables/*.csv")
+    from conceptlab.study.folder import RunFolder
+    from conceptlab.study.run import draw
+
+    say({"report": str(draw(RunFolder(folder)))})
+
+
+def _estimate(study: "Study", cache: Path | None) -> None:
+    """Say the settings of a study, and what its extractions would write and take."""
+    import pandas as pd
+
+    from conceptlab.activations.estimate import estimate
+    from conceptlab.study.run import open_model
+    from conceptlab.study.settings import study_toml
+    from conceptlab.study.steps import require_splits
+
+    data = open_data(study.data.spec)
+    require_splits(study, data, "segment", "classify")
+    rows = []
+    for settings in study.models:
+        found = estimate(
+            open_model(settings, study.seed), data, settings.layers, cache, settings.dtype,
+            settings.batch_size,
+        )  # fmt: skip
+        rows.append(
+            {"model": settings.title, "layers": found.table["layer"].tolist(),
+             "bytes": found.bytes, "missing_bytes": found.missing, "free_bytes": found.free,
+             "expected_seconds": round(found.seconds, 1)}
+        )  # fmt: skip
+    if options.json:
+        typer.echo(json.dumps({"study": asdict(study), "extractions": rows}))
+        return
+    typer.echo(study_toml(study))
+    show(pd.DataFrame(rows))
+
+
+def _run(
+    study: "Study",
+    out: Path,
+    cache: Path | None,
+    workers: int = 1,
+    scheduler: str | None = None,
+) -> None:
+    from conceptlab.study.folder import read_table
+    from conceptlab.study.run import run_study
+
+    path = run_study(
+        study,
+        out,
+        cache=cache,
+        device=options.device,
+        progress=options.progress,
+        workers=workers,
+        scheduler=scheduler,
+    )
+    summary = read_table(out / "tables" / "summary.csv")
+    if options.json:
+        rows = json.loads(summary.to_json(orient="records"))
+        typer.echo(json.dumps({"report": str(path), "summary": rows}))
+    else:
+        show(summary)
+        typer.echo(f"report: {path}")

@@ -1,0 +1,252 @@
+"""Commands that run a network, or compute on the activations of its layers."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from conceptlab.cli.options import (
+    BatchOpt,
+    CacheOpt,
+    DataArg,
+    DryOpt,
+    DtypeOpt,
+    FitOpt,
+    LabelOpt,
+    LayersOpt,
+    MeanOpt,
+    ModelArg,
+    OutOpt,
+    SizeOpt,
+    SplitOpt,
+    StdOpt,
+    TauOpt,
+    WeightsOpt,
+    app,
+    colours,
+    open_data,
+    open_model,
+    options,
+    probe_app,
+    say,
+    show,
+)
+from conceptlab.errors import CacheError, InputError
+
+if TYPE_CHECKING:
+    from conceptlab.study.folder import RunFolder
+    from conceptlab.study.settings import Study
+    from conceptlab.study.steps import Layer
+
+Maker = Callable[..., Path]
+
+
+@app.command()
+def extract(
+    model: ModelArg,
+    data: DataArg,
+    layer: LayersOpt,
+    cache: CacheOpt = None,
+    weights: WeightsOpt = None,
+    mean: MeanOpt = None,
+    std: StdOpt = None,
+    size: SizeOpt = None,
+    fit: FitOpt = None,
+    dtype: DtypeOpt = "float16",
+    batch_size: BatchOpt = 32,
+    dry_run: DryOpt = False,
+) -> None:
+    """Cache the activations of some layers for every image."""
+    from conceptlab.activations.estimate import estimate
+    from conceptlab.activations.extract import extract as run
+
+    loaded = open_model(model, weights=weights, mean=mean, std=std, size=size, fit=fit)
+    images = open_data(data)
+    if dry_run:
+        found = estimate(loaded, images, layer, cache, dtype, batch_size)
+        say(
+            {
+                "bytes": found.bytes, "missing_bytes": found.missing, "free_bytes": found.free,
+                "expected_seconds": round(found.seconds, 1),
+                "layers": found.table["layer"].tolist(),
+            }
+        )  # fmt: skip
+        return
+    made = run(loaded, images, layer, cache, dtype, batch_size, options.device, options.progress)
+    rows = [
+        {"layer": name, "shape": list(a.shape), "dtype": str(a.dtype), "path": str(a.path)}
+        for name, a in made.items()
+    ]
+    if options.json:
+        typer.echo(json.dumps(rows))
+    else:
+        for row in rows:
+            typer.echo(f"{row['layer']}: {row['shape']} {row['dtype']} {row['path']}")
+
+
+@app.command()
+def dissect(
+    model: ModelArg,
+    data: DataArg,
+    layer: LayersOpt,
+    out: OutOpt = Path("runs/units"),
+    cache: CacheOpt = None,
+    weights: WeightsOpt = None,
+    mean: MeanOpt = None,
+    std: StdOpt = None,
+    size: SizeOpt = None,
+    fit: FitOpt = None,
+    dtype: DtypeOpt = "float16",
+    batch_size: BatchOpt = 32,
+    tau: TauOpt = 0.005,
+    label_size: LabelOpt = 0,
+    order: Annotated[str, typer.Option(help="threshold-first or upsample-first.")] = (
+        "threshold-first"
+    ),
+    align_corners: Annotated[
+        bool, typer.Option("--align-corners", help="As the code of 2018 behaved.")
+    ] = False,
+    scope: Annotated[str, typer.Option(help="present (eq. 1) or labelled.")] = "present",
+    image_level: Annotated[
+        bool, typer.Option("--image-level", help="Also scenes and textures.")
+    ] = False,
+    netdissect_csv: Annotated[
+        Path | None, typer.Option(help="Also write Network Dissection's result CSV here.")
+    ] = None,
+) -> None:
+    """IoU of every unit with every concept, best units and detectors."""
+    from conceptlab.study.run import make_dissection
+    from conceptlab.study.settings import DissectSettings
+
+    settings = DissectSettings(tau, order, align_corners, scope, image_level)
+    study = _study(locals(), dissect=settings)
+    found = _layers(study, cache, single=netdissect_csv is not None)
+    run = _steps(study, out, found, make_dissection)
+    if netdissect_csv is not None:
+        _write_network_dissection(next(iter(found.values())), netdissect_csv)
+    show(run.gather("dissect", "best").drop(columns=["ind_low", "ind_high"], errors="ignore"))
+
+
+@probe_app.command("segment")
+def segment(
+    model: ModelArg,
+    data: DataArg,
+    layer: LayersOpt,
+    out: OutOpt = Path("runs/probes"),
+    cache: CacheOpt = None,
+    weights: WeightsOpt = None,
+    mean: MeanOpt = None,
+    std: StdOpt = None,
+    size: SizeOpt = None,
+    fit: FitOpt = None,
+    dtype: DtypeOpt = "float16",
+    batch_size: BatchOpt = 32,
+    tau: TauOpt = 0.005,
+    label_size: LabelOpt = 0,
+    loss: Annotated[str, typer.Option(help="bce, or net2vec for eq. 4 as printed.")] = "bce",
+    split: SplitOpt = "val",
+) -> None:
+    """Learn to segment every concept by all units, as in equations 2 to 4."""
+    from conceptlab.study.run import make_dissection, make_segmentation
+    from conceptlab.study.settings import DissectSettings, SegmentSettings
+
+    settings = SegmentSettings(loss, split=split)
+    study = _study(locals(), dissect=DissectSettings(tau), segment=settings)
+    found = _layers(study, cache)
+    show(_steps(study, out, found, make_dissection, make_segmentation).gather("segment", "scores"))
+
+
+@probe_app.command("classify")
+def classify(
+    model: ModelArg,
+    data: DataArg,
+    layer: LayersOpt,
+    out: OutOpt = Path("runs/probes"),
+    cache: CacheOpt = None,
+    weights: WeightsOpt = None,
+    mean: MeanOpt = None,
+    std: StdOpt = None,
+    size: SizeOpt = None,
+    fit: FitOpt = None,
+    dtype: DtypeOpt = "float16",
+    batch_size: BatchOpt = 32,
+    split: SplitOpt = "val",
+) -> None:
+    """Learn to tell the images that show each concept, as in equation 5."""
+    from conceptlab.study.run import make_classification
+    from conceptlab.study.settings import ClassifySettings
+
+    study = _study(locals(), classify=ClassifySettings(split=split))
+    found = _layers(study, cache, task="classify")
+    show(_steps(study, out, found, make_classification).gather("classify", "scores"))
+
+
+def _study(given: dict[str, Any], **tables: Any) -> "Study":
+    """A study of one model from a command's arguments and some of the study's tables."""
+    from conceptlab.study.settings import DataSettings, ModelSettings, Study
+
+    kept = {k: given[k] for k in ("weights", "size", "fit") if given[k]} | colours(given)
+    model = ModelSettings(
+        spec=given["model"],
+        layers=tuple(given["layer"]),
+        dtype=given["dtype"],
+        batch_size=given["batch_size"],
+        **kept,
+    )
+    data = DataSettings(given["data"], given.get("label_size", 0))
+    return Study(data, (model,), seed=options.seed, **tables)
+
+
+def _layers(
+    study: "Study", cache: Path | None, task: str = "segment", single: bool = False
+) -> "dict[tuple[str, str], Layer]":
+    """(model, layer) to the layer's activations, extracted now where the cache lacks them."""
+    from conceptlab.activations.extract import extract as run
+    from conceptlab.study.run import open_model as open_settings
+    from conceptlab.study.steps import Layer, require_splits
+
+    settings = study.models[0]
+    model, data = open_settings(settings, study.seed), open_data(study.data.spec)
+    require_splits(study, data, task)
+    names = model.resolve(settings.layers)
+    if single and len(names) > 1:
+        raise InputError(f"--netdissect-csv takes one layer; -l gives {', '.join(names)}")
+    made = run(
+        model, data, names, cache, settings.dtype, settings.batch_size,
+        options.device, options.progress,
+    )  # fmt: skip
+    return {(model.name, name): Layer(a, data, study) for name, a in made.items()}
+
+
+def _steps(
+    study: "Study", out: Path, layers: "dict[tuple[str, str], Layer]", *makers: Maker
+) -> "RunFolder":
+    """Run some steps of layers, and put the run folder's tables together."""
+    from conceptlab.study.folder import RunFolder
+    from conceptlab.study.settings import read_study
+    from conceptlab.study.tables import write_tables
+
+    folder = RunFolder(out)
+    for (model, name), layer in layers.items():
+        for make in makers:
+            make(folder, model, name, layer)
+    earlier = folder.path / "study.toml"  # of the study that this folder is of; it may list sums
+    if earlier.is_file():
+        study = replace(study, compare=read_study(earlier).compare)
+    write_tables(folder, study)
+    return folder
+
+
+def _write_network_dissection(layer: "Layer", path: Path) -> None:
+    from conceptlab.probes.dissect import dissect as run
+    from conceptlab.probes.summary import write_network_dissection
+
+    settings = {k: v for k, v in asdict(layer.study.dissect).items() if k != "permutations"}
+    found = run(layer.activations, layer.data, label_size=layer.label_size, **settings)
+    try:
+        write_network_dissection(found, path)
+    except OSError as error:
+        raise CacheError(f"cannot write {path} ({error.strerror})") from error
