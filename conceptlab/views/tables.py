@@ -130,7 +130,7 @@ def read_examples(run: Path) -> pd.DataFrame:
     table = pd.DataFrame(read_json(run / "examples" / "index.json", []))
     table = table.reindex(columns=columns)
     table["file"] = [run / str(p) for p in table["picture"]]
-    there = [path.is_file() for path in table["file"]]
-    if not all(there):
-        log.warning("%d pictures of %s are gone", len(there) - sum(there), run / "examples")
+    there = pd.Series([path.is_file() for path in table["file"]], table.index, dtype=bool)
+    if not there.all():
+        log.warning("%d pictures of %s are gone", (~there).sum(), run / "examples")
     return table[there].reset_index(drop=True)

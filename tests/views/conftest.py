@@ -1,0 +1,201 @@
+"""A run folder as a study writes it, small and made by hand."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+HOSTILE = "<script>alert(1)</script>"
+CONCEPTS = {
+    "object/mountain": "object", "color/mountain": "color", HOSTILE: "object", "$x_1$": "part",
+    "nan": "part", "red": "color", "wheel": "part", "tree": "object", "rare": "object",
+}  # fmt: skip
+LAYERS = (("net", "conv.1"), ("net", "conv.2"), ("other", "block"))
+UNITS = 8
+SIZES = (1, 2, 4)
+FEW = "too few examples"
+
+
+def _concepts(rng):
+    rows = []
+    for model, layer in LAYERS:
+        for task in ("segment", "classify"):
+            for place, (concept, category) in enumerate(CONCEPTS.items()):
+                probe = round(float(rng.uniform(0.3, 0.9)), 3)
+                unit = round(probe * 0.5, 3)
+                known = {
+                    "n_train": 40 + place, "n_val": 20, "best_unit": place % 3,
+                    "best_unit_score": unit, "probe_score": probe, "train_score": probe,
+                    "unit_low": unit - 0.02, "unit_high": unit + 0.02, "probe_low": probe - 0.1,
+                    "probe_high": probe + 0.1, "chance_score": 0.01, "shuffled_score": 0.05,
+                    "untrained_score": 0.1, "untrained_unit_score": 0.02, "note": "",
+                }  # fmt: skip
+                if task == "segment":
+                    known |= {"iou_ind": probe, "unit_iou_ind": unit}
+                if concept == "rare":
+                    known = {"n_train": 3, "n_val": 1, "best_unit": -1, "note": FEW}
+                rows.append(
+                    {"model": model, "layer": layer, "task": task, "concept": concept,
+                     "category": category, **known}
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _summary(concepts):
+    rows = []
+    for (model, layer, task), own in concepts.groupby(["model", "layer", "task"], sort=False):
+        known = own.dropna(subset=["probe_score"])
+        rows.append(
+            {"model": model, "layer": layer, "task": task, "n_concepts": len(known),
+             "share_probe_at_least_unit": 0.905, "mean_unit": known["best_unit_score"].mean(),
+             "mean_probe": known["probe_score"].mean(), "too_few": len(own) - len(known)}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _per_image(rng):
+    rows = [
+        {"model": model, "layer": layer, "image": f"val/{image:03d}", "concept": concept,
+         "category": category, "iou_probe": float(rng.choice([0.0, 0.3, 0.6])),
+         "iou_unit": float(rng.choice([0.0, 0.1]))}
+        for model, layer in LAYERS
+        for concept, category in CONCEPTS.items()
+        if concept != "rare"
+        for image in range(12)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _by_layer(make):
+    """Rows of `make(task)` for every layer and task."""
+    return pd.DataFrame(
+        [
+            {"model": model, "layer": layer, "task": task, **row}
+            for model, layer in LAYERS
+            for task in ("segment", "classify")
+            for row in make()
+        ]
+    )
+
+
+def _nearest():
+    names = [c for c in CONCEPTS if c != "rare"]
+    return [
+        {"concept": c, "rank": rank, "neighbour": other, "cosine": 0.9 / rank}
+        for c in names
+        for rank, other in enumerate([n for n in names if n != c][:5], start=1)
+    ]
+
+
+def _distances():
+    rows = [
+        {"task": task, "concepts": 8, "distance": 10.0 * abs(i - j), "model_i": mine[0],
+         "layer_i": mine[1], "model_j": other[0], "layer_j": other[1]}
+        for task in ("segment", "classify")
+        for i, mine in enumerate(LAYERS)
+        for j, other in enumerate(LAYERS)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _detectors():
+    return pd.DataFrame(
+        [
+            {"model": model, "layer": layer, "category": category, "detectors": 7,
+             "unique_detectors": 4, "rule": rule, "threshold": 0.04}
+            for model, layer in LAYERS
+            for rule in ("every-category", "best-label")
+            for category in ("object", "part", "color")
+        ]
+    )  # fmt: skip
+
+
+def _examples(folder):
+    rows = []
+    for model, layer in LAYERS[1:]:
+        where = Path("examples") / model / layer
+        (folder / where).mkdir(parents=True)
+        for concept, category in list(CONCEPTS.items())[:3]:
+            for decile in (1, 5, 10):
+                rows.append(
+                    {"kind": "decile", "concept": concept, "category": category, "unit": 2,
+                     "decile": decile, "rank": 0, "iou_unit": 0.1, "iou_probe": 0.3}
+                )  # fmt: skip
+        for rank in (1, 2):
+            rows.append(
+                {"kind": "top", "concept": HOSTILE, "category": "object", "unit": 2, "decile": 0,
+                 "rank": rank, "iou_unit": 0.4, "iou_probe": None}
+            )  # fmt: skip
+        for place, row in enumerate(r for r in rows if "model" not in r):
+            sides = 3 if row["kind"] == "decile" else 1
+            picture = where / f"{row['kind']}-{place:02d}.jpg"
+            Image.new("RGB", (16 * sides, 16), (10 * place, 80, 120)).save(folder / picture)
+            row |= {"model": model, "layer": layer, "image": f"val/{place:03d}",
+                    "picture": picture.as_posix()}  # fmt: skip
+    (folder / "examples" / "index.json").write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _manifest():
+    models = [
+        {"name": m, "spec": f"builtin:{m}", "fingerprint": "f" * 64,
+         "layers": [n for o, n in LAYERS if o == m]}
+        for m in ("net", "other")
+    ]  # fmt: skip
+    step = {"key": "k", "seconds": 1.5, "peak_memory_mb": 900.0, "finished": "2026-01-01T00:00:00"}
+    return {
+        "versions": {"conceptlab": "0.1.0"}, "seed": 0, "models": models,
+        "data": {"spec": "scenes:n=80", "fingerprint": "d" * 64, "images": 80, "concepts": 9,
+                 "splits": {"train": 60, "val": 20}},
+        "steps": {"net conv.1 dissect": step},
+    }  # fmt: skip
+
+
+def write_run(folder):
+    """Write the folder; numbers are drawn once and for all."""
+    rng = np.random.default_rng(0)
+    concepts = _concepts(rng)
+    units = pd.DataFrame(
+        [
+            {"model": m, "layer": n, "unit": u, "concept": c, "category": k, "iou_train": 0.1,
+             "iou_val": 0.1, "threshold": 1.0}
+            for m, n in LAYERS for u in range(UNITS) for c, k in CONCEPTS.items()
+        ]
+    )  # fmt: skip
+    subsets = _by_layer(
+        lambda: [
+            {"concept": c, "category": k, "units": f, "score": 0.1 * f}
+            for c, k in CONCEPTS.items() if c != "rare" for f in SIZES
+        ]
+    )  # fmt: skip
+    sums = [{"rank": r, "concept": HOSTILE, "cosine": 0.5, "plus": "tree", "minus": "red"}
+            for r in (1, 2)]  # fmt: skip
+    parts = _distances().drop(columns="concepts").assign(category="object")
+    tables = {
+        "concepts": concepts, "summary": _summary(concepts), "per_image": _per_image(rng),
+        "units": units, "subsets": subsets, "nearest": _by_layer(_nearest),
+        "arithmetic": _by_layer(lambda: sums), "detectors": _detectors(),
+        "distances": _distances(), "distances_by_category": parts,
+    }  # fmt: skip
+    (folder / "tables").mkdir(parents=True)
+    for name, table in tables.items():
+        table.to_csv(folder / "tables" / f"{name}.csv", index=False, float_format="%.6g")
+    _examples(folder)
+    (folder / "manifest.json").write_text(json.dumps(_manifest()), encoding="utf-8")
+    (folder / "study.toml").write_text('name = "by <b>hand</b>"\n', encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The run folder; tests read it and write nothing."""
+    return write_run(tmp_path_factory.mktemp("views") / "run")
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of the run folder that a test may damage."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
