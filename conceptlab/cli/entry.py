@@ -73,6 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
         _keep_memory(words)
         code = int(app(words, prog_name="conceptlab", standalone_mode=False) or 0)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # the option parser has caught it
+            _say(code, STOPPED)
     except BrokenPipeError:  # whoever read our answer has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -96,10 +98,11 @@ def _keep_memory(words: list[str]) -> None:
 def _explain(error: Exception) -> int:
     """Say what went wrong in one sentence; the exit code."""
     text = " ".join(str(error).split())
+    interrupted = isinstance(error, typer.Exit) and error.exit_code == INTERRUPTED
+    if interrupted or isinstance(error, typer.Abort):
+        return _say(INTERRUPTED, STOPPED)
     if isinstance(error, typer.Exit):
         return int(error.exit_code)
-    if isinstance(error, typer.Abort):
-        return _say(INTERRUPTED, STOPPED)
     if isinstance(error, ConceptlabError):
         return _say(error.exit_code, f"error: {text}")
     if isinstance(error, OSError):

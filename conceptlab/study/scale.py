@@ -4,11 +4,15 @@ A part is a function from files to files, so it can run anywhere that sees the s
 """
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from conceptlab.errors import InputError
+from conceptlab.errors import InputError, UnfinishedError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,6 +35,7 @@ def spread(
 
     Raises:
         InputError: no workers, both ways at once, Dask is not installed, or nobody answers there.
+        UnfinishedError: a process of ours was killed.
     """
     if workers < 1:
         raise InputError(f"workers is at least 1; got {workers}")
@@ -40,9 +45,48 @@ def spread(
         return _on_cluster(function, items, scheduler)
     if workers == 1 or len(items) < 2:
         return [function(item) for item in items]
+    return _in_processes(function, items, min(workers, len(items)))
+
+
+def _in_processes(function: Callable[[T], R], items: Sequence[T], count: int) -> list[R]:
+    """As `spread`; Ctrl-C ends the processes, and only this one speaks of it."""
     context = multiprocessing.get_context("spawn")  # threads and numba do not survive a fork
-    with ProcessPoolExecutor(min(workers, len(items)), context) as pool:
-        return list(pool.map(function, items))
+    before = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(count, context, _own_lock) as pool:
+        with _deaf():
+            started = [pool.submit(function, item) for item in items]
+        try:
+            return [future.result() for future in started]
+        except BrokenProcessPool as error:
+            raise UnfinishedError(
+                "a worker process ended unexpectedly, perhaps for lack of memory; the same command "
+                "continues where it stopped, with fewer --workers if need be"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - before:
+                process.terminate()
+            raise
+
+
+def _own_lock() -> None:
+    """A worker's bars share no lock with other processes, so ending it leaves none behind."""
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started meanwhile do not hear Ctrl-C; this one's handler is put back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _on_cluster(function: Callable[[T], R], items: Sequence[T], address: str) -> list[R]:

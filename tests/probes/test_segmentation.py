@@ -15,9 +15,7 @@ TAU = 0.15
 
 
 def upsampled(maps, side):
-    return torch.nn.functional.interpolate(
-        maps, (side, side), mode="bilinear", align_corners=False
-    )
+    return torch.nn.functional.interpolate(maps, (side, side), mode="bilinear", align_corners=False)
 
 
 def loss_by_torch(acts, data, weights, bias, alpha, concept, mode, side=32):

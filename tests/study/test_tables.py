@@ -1,0 +1,46 @@
+"""Tables of a run, against sums done by hand."""
+
+import pandas as pd
+import pytest
+
+from conceptlab.study.tables import CONCEPT_COLUMNS, parse_sum, summary_table
+
+
+def test_columns_begin_as_the_contract_says():
+    assert CONCEPT_COLUMNS[:11] == [
+        "model", "layer", "task", "concept", "category", "n_train", "n_val", "best_unit",
+        "best_unit_score", "probe_score", "train_score",
+    ]  # fmt: skip
+
+
+def test_summary_by_hand():
+    nan = float("nan")
+    table = pd.DataFrame(
+        {
+            "model": "m", "layer": "l", "task": ["segment"] * 4 + ["classify"],
+            "best_unit_score": [0.2, 0.4, 0.5, 0.9, nan],
+            "probe_score": [0.3, 0.4, 0.1, nan, nan],
+            "note": ["", "", "", "too few examples", "too few examples"],
+        }
+    )  # fmt: skip
+    segment, classify = summary_table(table).to_dict("records")
+    assert (segment["n_concepts"], segment["too_few"]) == (3, 1)
+    assert segment["share_probe_at_least_unit"] == pytest.approx(2 / 3)
+    assert segment["mean_unit"] == pytest.approx(1.1 / 3)
+    assert segment["mean_probe"] == pytest.approx(0.8 / 3)
+    assert (classify["n_concepts"], classify["too_few"]) == (0, 1)
+    assert pd.isna(classify["share_probe_at_least_unit"])
+
+
+@pytest.mark.parametrize(
+    ("text", "plus", "minus"),
+    [
+        ("a", ["a"], []),
+        ("- a", [], ["a"]),
+        ("living room + t-shirt - b c - d", ["living room", "t-shirt"], ["b c", "d"]),
+        ("", [], []),
+        ("+ -", [], []),
+    ],
+)
+def test_sums(text, plus, minus):
+    assert parse_sum(text) == (plus, minus)
