@@ -25,6 +25,7 @@ from conceptlab.data.scenes import VERSION
 from conceptlab.data.scenes.places import PLACES
 from conceptlab.files import atomic_path, write_text
 from conceptlab.models.builtin import ARCHITECTURES, FOLDER, MEAN, SIZE, STD
+from conceptlab.models.picture import see
 from conceptlab.models.weights import load_weights
 from conceptlab.numerics.geometry import Geometry
 
@@ -81,7 +82,7 @@ def render(data: ProbeDataset, rows: NDArray[np.int64]) -> Pictures:
         present = data.image_concepts(int(i))
         flags = np.zeros(len(data.catalogue), dtype=np.float32)
         flags[present] = 1
-        pixels.append(np.asarray(geometry.apply(data.image(int(i)))))
+        pixels.append(see(data.image(int(i)), geometry))
         scenes.append(int(present[0]))  # scenes come first in the catalogue
         shows.append(flags)
     batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 LARGEST = 65504.0  # of float16
 AHEAD = 2  # batches decoded before they are needed, and batches waiting to be written
+TOGETHER = 8  # images that a thread decodes at a time
 Rows = dict[str, NDArray[Any]]
 
 
@@ -187,21 +188,28 @@ def _decoded(
     model: "ProbedModel", data: "ProbeDataset", chunks: Iterable[Chunk]
 ) -> Generator[tuple[Chunk, NDArray[np.uint8]], None, None]:
     """The chunks' pictures (n, S, S, 3), read and decoded in threads ahead of their use."""
+    size = model.preprocessing.geometry.size
 
-    def load(image: int) -> NDArray[np.uint8]:
-        return model.decode(data.image(image))
+    def load(pictures: NDArray[np.uint8], first: int) -> None:
+        for place in range(len(pictures)):
+            pictures[place] = model.decode(data.image(first + place))
 
-    waiting: deque[tuple[Chunk, list[Future[NDArray[np.uint8]]]]] = deque()
+    waiting: deque[tuple[Chunk, NDArray[np.uint8], list[Future[None]]]] = deque()
     pool = ThreadPoolExecutor(workers(), "decode")
 
     def oldest() -> tuple[Chunk, NDArray[np.uint8]]:
-        chunk, pictures = waiting.popleft()
-        return chunk, np.stack([picture.result() for picture in pictures])
+        chunk, pictures, parts = waiting.popleft()
+        for part in parts:
+            part.result()
+        return chunk, pictures
 
     try:
         for chunk in chunks:
-            images = range(chunk.start, chunk.stop)
-            waiting.append((chunk, [pool.submit(load, image) for image in images]))
+            count = chunk.stop - chunk.start
+            pictures = np.empty((count, size, size, 3), np.uint8)
+            starts = range(0, count, TOGETHER)
+            parts = [pool.submit(load, pictures[i : i + TOGETHER], chunk.start + i) for i in starts]
+            waiting.append((chunk, pictures, parts))
             if len(waiting) > AHEAD:
                 yield oldest()
         while waiting:

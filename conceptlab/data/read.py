@@ -30,7 +30,7 @@ def read_image(path: Path) -> Image.Image:
         picture = Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8))
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def read_index_map(path: Path) -> NDArray[np.int64]:
@@ -64,7 +64,7 @@ def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             picture.load()
-            return picture.copy()
+            return picture
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
     except UnidentifiedImageError:

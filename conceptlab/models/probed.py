@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from conceptlab.errors import ConceptlabError, InputError, LayerError, ModelError
 from conceptlab.models.field import FieldTracker, parameters_of
 from conceptlab.models.grid import first_tensor, grid_of, is_floating
+from conceptlab.models.picture import see
 from conceptlab.models.watch import evaluating, runs_once, twice, watch
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.resample import upsample
@@ -82,8 +83,9 @@ class ProbedModel:
         self.class_names = list(class_names) if class_names is not None else None
         self._code = code
         mean, std = (torch.tensor(v) for v in (preprocessing.mean, preprocessing.std))
-        self._scale = (1.0 / (255.0 * std)).view(1, 3, 1, 1)
-        self._shift = (-mean / std).view(1, 3, 1, 1)
+        side = preprocessing.geometry.size
+        self._scale = (1.0 / (255.0 * std)).repeat(side)  # of a row of pixels
+        self._shift = (-mean / std).repeat(side)
 
     def __repr__(self) -> str:
         return f"<ProbedModel {self.spec} at {self.preprocessing.geometry.size} px>"
@@ -128,14 +130,14 @@ class ProbedModel:
 
     def decode(self, image: Image.Image) -> NDArray[np.uint8]:
         """(S, S, 3) the part of a picture that the network sees; for use in any thread."""
-        picture = image if image.mode == "RGB" else image.convert("RGB")
-        return np.asarray(self.preprocessing.geometry.apply(picture))
+        return see(image, self.preprocessing.geometry)
 
     def normalise(self, batch: Tensor) -> Tensor:
         """(n, S, S, 3) uint8 to (n, 3, S, S) float32 on the network's device, channels last."""
-        pixels = batch.to(self.device).permute(0, 3, 1, 2)
+        rows = batch.to(self.device).flatten(2)  # long inner loops: channels would be three steps
         scale, shift = self._scale.to(self.device), self._shift.to(self.device)
-        return torch.addcmul(shift, pixels.to(torch.float32), scale)
+        values = torch.addcmul(shift, rows.to(torch.float32), scale)
+        return values.view(batch.shape).permute(0, 3, 1, 2)
 
     def prepare(self, images: Sequence[Image.Image]) -> Tensor:
         """Pictures as the network's input (n, 3, S, S)."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from conceptlab.errors import InputError
 
@@ -44,14 +43,6 @@ class Geometry:
         """The same as JSON values."""
         return {"size": self.size, "fit": self.fit, "resize": self.resize}
 
-    def apply(self, image: Image.Image) -> Image.Image:
-        """The picture as the network sees it, (size, size), bilinear with antialiasing."""
-        resized = image.resize(self._resized(*image.size), Image.Resampling.BILINEAR)
-        if self.fit == "whole":
-            return resized
-        left, top = self._corner(*resized.size)
-        return resized.crop((left, top, left + self.size, top + self.size))
-
     def label_rows_cols(self, height: int, width: int, label_size: tuple[int, int]) -> tuple[
         Index, Index
     ]:  # fmt: skip
@@ -65,8 +56,8 @@ class Geometry:
         Returns:
             (h,) rows and (w,) columns of the native map.
         """
-        full_width, full_height = self._resized(width, height)
-        left, top = (0, 0) if self.fit == "whole" else self._corner(full_width, full_height)
+        full_width, full_height = self.resized(width, height)
+        top, left = self.corner(full_height, full_width)
         rows = _nearest(height, full_height)[top : top + self.size]
         columns = _nearest(width, full_width)[left : left + self.size]
         return (
@@ -82,14 +73,15 @@ class Geometry:
         """
         if self.fit == "whole":
             return (0.0, 1.0), (0.0, 1.0)
-        full_width, full_height = self._resized(width, height)
-        left, top = self._corner(full_width, full_height)
+        full_width, full_height = self.resized(width, height)
+        top, left = self.corner(full_height, full_width)
         return (
             (top / full_height, (top + self.size) / full_height),
             (left / full_width, (left + self.size) / full_width),
         )
 
-    def _resized(self, width: int, height: int) -> tuple[int, int]:
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height that a picture is brought to before any crop, as torchvision's."""
         if self.fit == "whole":
             return self.size, self.size
         short = self.resize or self.size
@@ -97,8 +89,11 @@ class Geometry:
             return short, int(short * height / width)
         return int(short * width / height), short
 
-    def _corner(self, width: int, height: int) -> tuple[int, int]:
-        return round((width - self.size) / 2.0), round((height - self.size) / 2.0)
+    def corner(self, height: int, width: int) -> tuple[int, int]:
+        """Top and left of what is kept of a resized picture."""
+        if self.fit == "whole":
+            return 0, 0
+        return round((height - self.size) / 2.0), round((width - self.size) / 2.0)
 
 
 def _nearest(n_in: int, n_out: int) -> Index:

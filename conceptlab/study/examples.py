@@ -16,6 +16,7 @@ from PIL import Image
 
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.top import top_images
+from conceptlab.models.picture import see
 from conceptlab.numerics.resample import upsample
 from conceptlab.study.folder import Outputs
 from conceptlab.study.steps import Layer, top_units
@@ -41,8 +42,8 @@ class _Maker:
 
     def picture(self, image: int) -> Image.Image:
         """The part of a picture that the network sees, small."""
-        seen = self.layer.activations.geometry.apply(self.layer.data.image(image))
-        return seen.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        seen = see(self.layer.data.image(image), self.layer.activations.geometry)
+        return Image.fromarray(seen).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
 
     def vector_mask(self, vectors: ConceptVectors, row: int, image: int) -> NDArray[np.bool_]:
         """(SIDE, SIDE) where a vector's map exceeds one half after the sigmoid."""
