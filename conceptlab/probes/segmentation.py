@@ -5,8 +5,6 @@ sigmoid, trained on the images that show the concept, its pixels weighing alpha 
 1 - alpha. All concepts are trained together.
 """
 
-import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,50 +15,35 @@ from conceptlab.activations.active import active_set
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
-from conceptlab.numerics.metrics import bootstrap_sums, iou
+from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
-from conceptlab.numerics.solvers import minimise
-from conceptlab.probes.base import (
-    CONFIDENT,
-    FOLDS,
-    PROBES,
-    SINGLE,
-    TOO_FEW,
-    described,
-    folds,
-    require_fitted,
-)
-from conceptlab.probes.pixels import PairCounts, PixelProblem, best_offset, pair_counts, split_rows
-from conceptlab.probes.tally import unit_iou
+from conceptlab.probes.base import PROBES, SINGLE, TOO_FEW, described, require_fitted
+from conceptlab.probes.choice import PENALTIES, choose, unit_vectors
+from conceptlab.probes.descent import descend
+from conceptlab.probes.pixels import PairCounts, PixelProblem, pair_counts, split_rows
+from conceptlab.probes.ridge import Ridge
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
     from conceptlab.data.base import ProbeDataset
 
-log = logging.getLogger(__name__)
-
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 LOSSES = {"bce": BCE, "net2vec": NET2VEC}
-PENALTIES = (1e-3, 1e-4, 1e-5, 1e-6)
-COARSE = 4  # rows of pixels per row visited, while far from the optimum
-TOLERANCE = {COARSE: 2e-4, 1: 5e-5}
-EVALUATIONS = 60  # passes over the images at most, for each solution
-UNIT_BIAS = -0.5
-DRAWS = 200  # bootstrap draws of held-out images
 
 
 @PROBES.register("segment")
 class SegmentationProbe:
     """Segment every concept by a weighted sum of thresholded units (eq. 2).
 
-    By default the weighted log-loss, which is convex, is solved to its optimum. Its L2 penalty is
-    chosen for each concept on a held-out fifth of the training images, and at the end the bias is
-    moved to where IoU_set on the training images is largest: the weights alpha balance the two
-    kinds of pixels, which places the mask's border where a balanced error is smallest, not where
-    the overlap is largest. Where no combination beats the best single unit on held-out images
-    (one-sided, 5 %), the unit is the answer (note 'single unit').
+    By default the weighted log-loss, which is convex, is solved to its optimum. Its L2 penalty
+    draws towards the best single unit and is chosen for each concept on a held-out fifth of the
+    training images. At the end the bias is moved to where IoU_set on the training images is
+    largest: the weights alpha balance the two kinds of pixels, which places the mask's border where
+    a balanced error is smallest, not where the overlap is largest. Where no combination beats the
+    best single unit on held-out images (one-sided, 5 %), the unit is the answer (note 'single
+    unit').
 
     With `loss="net2vec"` everything is as in the paper: eq. 4 as printed, which has no logarithm,
     SGD, no bias, no penalty, no move.
@@ -79,9 +62,6 @@ class SegmentationProbe:
         vectors: the fitted `ConceptVectors`, kind 'segmentation'; `concepts` has columns name,
             category, n_train, train_score (IoU_set on train), penalty, note.
     """
-
-    #: Section 3.1.2: learning rate, momentum, batch size, epochs.
-    SGD = (1e-4, 0.9, 64, 30)
 
     def __init__(
         self,
@@ -127,12 +107,18 @@ class SegmentationProbe:
         enough = problem.trains.sum(axis=0) >= self.min_examples
         allowed = np.repeat(enough[:, None], activations.shape[1], axis=1)
         if self.loss == "net2vec":
-            return self._finish(activations, problem, *self._descend(problem, allowed))
-        penalty, start, alone = self._choose(problem, allowed)
-        weights, bias = self._solve(problem, allowed, penalty, start)
-        if self.bias and alone.any():
-            one, half = _best_units(problem)
-            weights[alone], bias[alone], penalty[alone] = one[alone], half[alone], np.nan
+            return self._finish(
+                activations, problem, *descend(problem, allowed, self.bias, self.seed)
+            )
+        choice = choose(problem, allowed, self.bias, self.seed)
+        ridge = Ridge.about_units(problem, allowed, self.bias)
+        weights, bias = ridge.solve(choice.penalty, choice.start)
+        penalty = choice.penalty
+        if self.bias:
+            unit, half = unit_vectors(problem, allowed)
+            weights = np.where(choice.alone[:, None], unit, weights)
+            bias = np.where(choice.alone, half, bias)
+            penalty = np.where(choice.alone, np.nan, penalty)
         return self._finish(activations, problem, weights, bias, penalty)
 
     def refit(
@@ -150,11 +136,13 @@ class SegmentationProbe:
         enough = problem.trains.sum(axis=0) >= self.min_examples
         allowed = units & enough[:, None]
         if self.loss == "net2vec":
-            return probe._finish(activations, problem, *probe._descend(problem, allowed))
+            return probe._finish(
+                activations, problem, *descend(problem, allowed, self.bias, self.seed)
+            )
         chosen = self.vectors.concepts["penalty"].to_numpy(dtype=np.float64)
         penalty = np.where(np.isfinite(chosen), chosen, PENALTIES[-1])
         start = np.where(allowed, self.vectors.weights, 0.0), self.vectors.bias.copy()
-        weights, bias = probe._solve(problem, allowed, penalty, start)
+        weights, bias = Ridge.about_units(problem, allowed, self.bias).solve(penalty, start)
         return probe._finish(activations, problem, weights, bias, penalty)
 
     def _finish(
@@ -226,189 +214,6 @@ class SegmentationProbe:
         shown = np.maximum(trains.sum(axis=0), 1)
         alpha = 1.0 - np.where(trains, labels.areas(), 0).sum(axis=0) / (shown * area)
         return PixelProblem(stream, trains, alpha.astype(np.float32), LOSSES[self.loss])
-
-    def _solve(
-        self,
-        problem: PixelProblem,
-        allowed: Flags,
-        penalty: Floats,
-        start: tuple[Floats, Floats],
-    ) -> tuple[Floats, Floats]:
-        """The optimum on all training images, every pixel counted, with the bias moved."""
-        rows = np.flatnonzero(allowed.any(axis=1))
-        for stride in (COARSE, 1):
-            start = self._minimise(problem, penalty, allowed, start, stride, rows)
-        weights, bias = start
-        return weights, bias + self._shift(problem, weights, bias)
-
-    def _choose(
-        self, problem: PixelProblem, allowed: Flags
-    ) -> tuple[Floats, tuple[Floats, Floats], Flags]:
-        """What does best by IoU_set on held-out training images.
-
-        Returns:
-            (C,) penalties, weights and biases to start from, and (C,) whether none is confidently
-            better than the best single unit.
-        """
-        learn, held = _parted(problem, 0)
-        weights, bias = np.zeros(allowed.shape), np.zeros(len(allowed))
-        kept = weights, bias
-        best, best_counts = np.full(len(allowed), -1.0), held.table(weights, bias)
-        chosen = np.full(len(allowed), PENALTIES[0])
-        moving = allowed.any(axis=1)
-        for value in PENALTIES:  # from stiff to loose, as long as it helps
-            weights, bias = self._minimise(
-                learn, np.full(len(bias), value), allowed, (weights, bias), COARSE,
-                np.flatnonzero(moving),
-            )  # fmt: skip
-            counts = held.table(weights, bias + self._shift(learn, weights, bias))
-            score = np.nan_to_num(iou(*counts.sum(axis=0).T))
-            better = moving & (score > best)
-            best, chosen = np.where(better, score, best), np.where(better, value, chosen)
-            best_counts = np.where(better[:, None], counts, best_counts)
-            kept = np.where(better[:, None], weights, kept[0]), np.where(better, bias, kept[1])
-            moving = better
-        single = held.table(*_best_units(learn))
-        doubt = allowed.any(axis=1) & ~self._beats(best_counts, single)
-        if self.bias and doubt.any():
-            doubt &= ~self._second_look(problem, chosen, allowed, doubt, best_counts, single)
-        return chosen, kept, doubt
-
-    def _second_look(
-        self,
-        problem: PixelProblem,
-        penalty: Floats,
-        allowed: Flags,
-        doubt: Flags,
-        first: NDArray[np.int64],
-        first_single: NDArray[np.int64],
-    ) -> Flags:
-        """(C,) whether the combination beats the unit after all, over all folds together."""
-        combined, single = [first], [first_single]
-        some = replace(problem, trains=problem.trains & doubt)
-        for fold in range(1, FOLDS):
-            learn, held = _parted(some, fold)
-            start = np.zeros(allowed.shape), np.zeros(len(allowed))
-            weights, bias = self._minimise(
-                learn, penalty, allowed, start, COARSE, np.flatnonzero(doubt)
-            )
-            combined.append(held.table(weights, bias + self._shift(learn, weights, bias)))
-            single.append(held.table(*_best_units(learn)))
-        return self._beats(np.concatenate(combined), np.concatenate(single))
-
-    def _beats(self, counts: NDArray[np.int64], single: NDArray[np.int64]) -> Flags:
-        """(C,) whether the first of two (n, C, 3) counts has the higher IoU_set, confidently."""
-        gains = [
-            np.nan_to_num(iou(*np.moveaxis(sums, -1, 0)))
-            for sums in (
-                bootstrap_sums(
-                    both.reshape(len(both), -1), DRAWS, np.random.default_rng(self.seed)
-                ).reshape(DRAWS, -1, 3)
-                for both in (counts, single)
-            )
-        ]
-        total = [np.nan_to_num(iou(*both.sum(axis=0).T)) for both in (counts, single)]
-        better: Flags = total[0] - total[1] > CONFIDENT * (gains[0] - gains[1]).std(axis=0)
-        return better
-
-    def _shift(self, learn: PixelProblem, weights: Floats, bias: Floats) -> Floats:
-        """(C,) what the bias has to move by; nothing where there is none."""
-        if not self.bias:
-            return np.zeros(len(bias))
-        return best_offset(learn.histograms(weights, bias))[0]
-
-    def _minimise(
-        self,
-        problem: PixelProblem,
-        penalty: Floats,
-        allowed: Flags,
-        start: tuple[Floats, Floats],
-        stride: int,
-        which: NDArray[np.int64],
-    ) -> tuple[Floats, Floats]:
-        """Minimise the mean weighted log-loss plus penalty / 2 |w|^2 of some concepts at once."""
-        area = problem.stream.labels.size[0] * problem.stream.labels.size[1]
-        pixels = np.maximum(problem.trains.sum(axis=0), 1) * float(area)
-        free = np.concatenate([allowed, np.full((len(allowed), 1), self.bias)], axis=1)
-
-        def objective(x: Floats, places: NDArray[np.int64]) -> tuple[Floats, Floats]:
-            rows = which[places]
-            weights, bias = np.zeros(allowed.shape), np.zeros(len(allowed))
-            weights[rows], bias[rows] = x[:, :-1], x[:, -1]
-            moving = np.zeros(len(allowed), dtype=bool)
-            moving[rows] = True
-            loss, d_weights, d_bias = problem.sums(weights, bias, problem.trains & moving, stride)
-            gradient = np.column_stack([d_weights, d_bias])[rows] / pixels[rows, None]
-            gradient[:, :-1] += penalty[rows, None] * x[:, :-1]
-            squares = np.einsum("bk,bk->b", x[:, :-1], x[:, :-1])
-            return loss[rows] / pixels[rows] + penalty[rows] / 2 * squares, gradient * free[rows]
-
-        found = minimise(
-            objective,
-            np.column_stack(start)[which],
-            tolerance=TOLERANCE[stride],
-            max_evaluations=EVALUATIONS,
-        )
-        log.debug("%d evaluations at stride %d", found.evaluations, stride)
-        weights, bias = start[0].copy(), start[1].copy()
-        weights[which], bias[which] = found.x[:, :-1], found.x[:, -1]
-        return weights, bias
-
-    def _descend(self, problem: PixelProblem, allowed: Flags) -> tuple[Floats, Floats]:
-        """Section 3.1.2's SGD with momentum, every concept with batches of its own images."""
-        rate, momentum, batch, epochs = self.SGD
-        generator = np.random.default_rng(self.seed)
-        units = allowed.shape[1]
-        bound = 1.0 / np.sqrt(units)
-        weights = np.where(allowed, generator.uniform(-bound, bound, allowed.shape), 0.0)
-        bias = np.zeros(len(allowed))
-        speed, bias_speed = np.zeros_like(weights), np.zeros_like(bias)
-        trains = problem.trains & allowed.any(axis=1)
-        stream = problem.stream
-        partner = stream.label_rows
-        for _ in range(epochs):
-            order = generator.permutation(len(stream.images))
-            shown = trains[partner[order]]
-            place = np.where(shown, (shown.cumsum(axis=0) - 1) // batch, -1)
-            for step in range(place.max() + 1):
-                chosen = place == step
-                rows = np.flatnonzero(chosen.any(axis=1))
-                part = Stream(
-                    stream.active, stream.labels, stream.images[order[rows]],
-                    partner[order[rows]], stream.align_corners,
-                )  # fmt: skip
-                pairs = np.zeros_like(trains)
-                pairs[partner[order[rows]]] = chosen[rows]
-                moving = chosen.any(axis=0)
-                count = np.maximum(chosen.sum(axis=0), 1)
-                now = PixelProblem(part, pairs, problem.alpha, problem.mode)
-                _, d_weights, d_bias = now.sums(weights, bias, pairs)
-                step_weights = momentum * speed + d_weights / count[:, None]
-                speed = np.where(moving[:, None], step_weights * allowed, speed)
-                weights = np.where(moving[:, None], weights - rate * speed, weights)
-                if self.bias:
-                    bias_speed = np.where(
-                        moving, momentum * bias_speed + d_bias / count, bias_speed
-                    )
-                    bias = np.where(moving, bias - rate * bias_speed, bias)
-        return weights, bias
-
-
-def _parted(problem: PixelProblem, fold: int) -> tuple[PixelProblem, PixelProblem]:
-    """The problem without a fold of its images, and on that fold alone."""
-    rows = problem.stream.label_rows
-    keep = np.zeros((len(problem.trains), 1), dtype=bool)
-    keep[rows[folds(len(rows)) == fold]] = True
-    learn = replace(problem, trains=problem.trains & ~keep)
-    return learn, replace(problem, trains=problem.trains & keep)
-
-
-def _best_units(problem: PixelProblem) -> tuple[Floats, Floats]:
-    """The best unit of each concept as a one-hot row (C, K), and its bias (C,)."""
-    scores = np.nan_to_num(unit_iou(problem.stream, problem.trains), nan=-1.0)
-    weights = np.zeros(scores.T.shape)
-    weights[np.arange(len(weights)), scores.argmax(axis=0)] = 1.0
-    return weights, np.full(len(weights), UNIT_BIAS)
 
 
 def _train_score(problem: PixelProblem, weights: Floats, bias: Floats) -> Floats:
