@@ -408,33 +408,30 @@ def _cross_validated(
 ) -> tuple[Floats, Floats, Floats, Flags]:
     """Weights, bias and penalty of the best in cross-validation; whether a single unit is enough.
 
-    The penalty is the one of least held-out loss. A single unit is enough (C,) where the
-    combination's held-out accuracy is not confidently higher than that of the best unit, chosen on
-    the other images.
+    The penalty is the one of highest held-out balanced accuracy. A single unit is enough (C,) where
+    the combination's is not confidently higher than that of the best unit, chosen on the other
+    images.
     """
     white = Whitening.of(x)
     z = white.rotate(x)
     fold = folds(len(x))
-    loss = np.zeros((len(PENALTIES), len(shown)))
     right = np.zeros((len(PENALTIES), *shown.shape), dtype=bool)
     right_alone = np.zeros(shown.shape, dtype=bool)
     all_concepts = np.ones(len(shown), dtype=bool)
     for held in np.unique(fold):
         learn, judge = fold != held, fold == held
         train = balanced_weights(shown, known & learn)  # held-out images weigh nothing
-        test = balanced_weights(shown, known & judge)
         for place, value in enumerate(PENALTIES):
             penalty = np.full(len(shown), value)
             found = fit_logistic(z, shown, train, penalty, white.values, 1e-3)
             logits = _rows_times(found[:, :-1], z, transposed=True) + found[:, -1:]
             signed = np.where(shown, -logits, logits)
-            loss[place] += (test * np.logaddexp(0.0, signed)).sum(axis=1)
             right[place][:, judge] = signed[:, judge] < 0
         one, border = _single_units(x, shown, known & learn, all_concepts)
         right_alone[:, judge] = (logits_of(x, one, border).T > 0)[:, judge] == shown[:, judge]
-    best = loss.argmin(axis=0)
-    chosen = np.array(PENALTIES)[best]
     every = balanced_weights(shown, known)
+    best = (every * right).sum(axis=2).argmax(axis=0)  # of equal ones the stiffest
+    chosen = np.array(PENALTIES)[best]
     gain = every * (right[best, np.arange(len(best))].astype(float) - right_alone)
     error = np.sqrt(gain.shape[1]) * gain.std(axis=1)
     found = fit_logistic(z, shown, every, chosen, white.values, 1e-7)
