@@ -4,6 +4,7 @@ from conceptlab.data import broden as broden
 from conceptlab.data import folder as folder
 from conceptlab.data import scenes as scenes
 from conceptlab.data.base import SOURCES, Labels, ProbeDataset, Problem, parse_spec
+from conceptlab.errors import InputError
 
 __all__ = ["SOURCES", "Labels", "ProbeDataset", "Problem", "load_data"]
 
@@ -18,5 +19,10 @@ def load_data(spec: str) -> ProbeDataset:
         InputError: an unknown source or option.
         DataError: what the source cannot read.
     """
-    made: ProbeDataset = SOURCES[parse_spec(spec)[0]](spec)
+    source = parse_spec(spec)[0]
+    if ":" not in spec and source not in SOURCES:
+        raise InputError(
+            f"data is written SOURCE:PATH, with SOURCE one of {', '.join(SOURCES)}; got {spec!r}"
+        )
+    made: ProbeDataset = SOURCES[source](spec)
     return made

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from conceptlab.errors import InputError
+from conceptlab.errors import ConceptlabError, InputError
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.registry import Registry
@@ -58,6 +58,12 @@ class Problem:
     file: str
     message: str
     severity: str = "error"
+
+    @classmethod
+    def of(cls, root: Path, file: Path, error: ConceptlabError) -> "Problem":
+        """What an error says of a file of a folder, without the file's place in front."""
+        text = str(error).removeprefix(f"{file}").removeprefix(":").strip()
+        return cls(str(file.relative_to(root)), text)
 
 
 class ProbeDataset(ABC):
@@ -130,11 +136,10 @@ class ProbeDataset(ABC):
     def fingerprint(self) -> str:
         """The SHA-256 of everything that activations depend on: order, names, pictures."""
         state = hashlib.sha256()
-        for name, content in zip(
-            self.names,
-            ordered_map(lambda i: hashlib.sha256(self._image_bytes(i)).digest(), range(len(self))),
-            strict=True,
-        ):
+        scan = ordered_map(
+            lambda i: hashlib.sha256(self._image_bytes(i)).digest(), range(len(self))
+        )
+        for name, content in zip(self.names, self._bar(scan, "pictures"), strict=True):
             state.update(str(name).encode() + b"\0" + content)
         return state.hexdigest()
 
@@ -159,7 +164,7 @@ class ProbeDataset(ABC):
         shown = {split: np.zeros(count, dtype=np.int64) for split in SPLITS}
         area = np.zeros(count)
         scan = ordered_map(lambda i: (i, self._areas(i)), range(len(self)))
-        for i, own in self._bar(scan):
+        for i, own in self._bar(scan, "labels"):
             shown[str(self.splits[i])] += own > 0
             area += own
         table = self.catalogue.copy()
@@ -197,11 +202,11 @@ class ProbeDataset(ABC):
         present = np.unique(labels.planes)
         return {int(c): (labels.planes == c).any(axis=0) for c in present if c >= 0}
 
-    def _bar(self, scan: Iterable[T]) -> Iterable[T]:
+    def _bar(self, scan: Iterable[T], title: str) -> Iterable[T]:
         """The results of a scan of all pictures, with a bar if it takes over two seconds."""
         hidden = not self.progress
         bar: Iterable[T] = tqdm(
-            scan, "labels", len(self), leave=False, delay=DELAY, unit="image", disable=hidden
+            scan, title, len(self), leave=False, delay=DELAY, unit="image", disable=hidden
         )
         return bar
 

@@ -9,7 +9,8 @@ a 0 where nothing of it holds.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from os.path import splitext
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ class Row:
     @property
     def name(self) -> str:
         """'split/NAME', the file without its suffix."""
-        return f"{self.split}/{PurePosixPath(self.image).with_suffix('')}"
+        return f"{self.split}/{splitext(self.image)[0]}"
 
 
 @SOURCES.register("broden")
@@ -85,11 +86,7 @@ class BrodenDataset(ProbeDataset):
         self.root = data_folder(path)
         self.name = self.root.resolve().name
         names = _read_names(self.root / "label.csv")
-        groups = [r["name"] for r in read_rows(self.root / "category.csv", ("name",))]
-        if len(groups) > MOST_CATEGORIES:
-            raise DataError(
-                f"{self.root / 'category.csv'} has more than {MOST_CATEGORIES} categories"
-            )
+        groups = _read_groups(self.root / "category.csv")
         self.catalogue, self._numbers = _catalogue(self.root, groups, names)
         self._known = np.zeros(NUMBERS, dtype=bool)
         self._known[[0, *names]] = True
@@ -121,7 +118,7 @@ class BrodenDataset(ProbeDataset):
             else:
                 planes.append(concepts)
         for category, number in row.whole:
-            concept = self._concept(category, number)
+            concept = self._concept(row, category, number)
             if category in WHOLE:
                 holds |= {concept} - {NONE}
             else:
@@ -139,7 +136,7 @@ class BrodenDataset(ProbeDataset):
         """Read everything, and say what is wrong file by file."""
         problems = []
         used = np.zeros(len(self.catalogue), dtype=bool)
-        for found, shown in ordered_map(self._examine, range(len(self))):
+        for found, shown in self._bar(ordered_map(self._examine, range(len(self))), "files"):
             problems += found
             used[shown] = True
         for concept in np.flatnonzero(~used):
@@ -166,9 +163,12 @@ class BrodenDataset(ProbeDataset):
     def _count(self, row: Row) -> int:
         return sum(category not in WHOLE for category, _ in (*row.maps, *row.whole))
 
-    def _concept(self, category: str, number: int) -> int:
+    def _concept(self, row: Row, category: str, number: int) -> int:
         if number >= NUMBERS or not self._known[number]:
-            raise DataError(f"{self.root / 'index.csv'}: number {number} is not in label.csv")
+            raise DataError(
+                f"{self.root / 'index.csv'}: {row.image} has number {number}, which is not in "
+                "label.csv"
+            )
         return int(self._numbers[category][number])
 
     def _map(self, row: Row, category: str, file: str) -> NDArray[np.int32]:
@@ -192,29 +192,30 @@ class BrodenDataset(ProbeDataset):
     def _examine(self, i: int) -> tuple[list[Problem], list[int]]:
         """What is wrong with the files of picture i, and the concepts that it shows."""
         row, problems, shown = self._rows[i], [], []
+        path = self._path(row.image)
         try:
-            width, height = read_image(self._path(row.image)).size
+            width, height = read_image(path).size
             if (height, width) != row.size:
                 raise DataError(
-                    f"{row.image} is {width} x {height}; index.csv says {row.size[1]} x "
-                    f"{row.size[0]} (iw x ih)"
+                    f"{path} is {width} x {height}; index.csv says {row.size[1]} x {row.size[0]} "
+                    "(iw x ih)"
                 )
         except ConceptlabError as error:
-            problems.append(Problem(f"images/{row.image}", str(error)))
+            problems.append(Problem.of(self.root, path, error))
         for category, file in row.maps:
             try:
                 shown += np.unique(self._map(row, category, file)).tolist()
                 foreign = self._foreign(category, read_number_map(self._path(file)))
             except ConceptlabError as error:
-                problems.append(Problem(f"images/{file}", str(error)))
+                problems.append(Problem.of(self.root, self._path(file), error))
                 continue
             problems += [Problem(f"images/{file}", text, "remark") for text in foreign]
         for category, number in row.whole:
             try:
-                shown.append(self._concept(category, number))
+                shown.append(self._concept(row, category, number))
                 foreign = self._foreign(category, np.array([number]))
             except ConceptlabError as error:
-                problems.append(Problem("index.csv", f"{row.image}: {error}"))
+                problems.append(Problem.of(self.root, self.root / "index.csv", error))
                 continue
             problems += [Problem("index.csv", f"{row.image}: {t}", "remark") for t in foreign]
         return problems, [concept for concept in shown if concept >= 0]
@@ -234,12 +235,24 @@ def _number(path: Path, what: str, text: str) -> int:
     return int(text)
 
 
+def _read_groups(path: Path) -> list[str]:
+    groups = [row["name"] for row in read_rows(path, ("name",))]
+    for group, count in Counter(groups).items():
+        if count > 1:
+            raise DataError(f"{path}: category {group!r} stands in {count} rows")
+    if len(groups) > MOST_CATEGORIES:
+        raise DataError(f"{path} has more than {MOST_CATEGORIES} categories")
+    return groups
+
+
 def _read_names(path: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for row in read_rows(path, ("number", "name")):
         number = _number(path, "number", row["number"])
         if number in names:
             raise DataError(f"{path}: number {number} stands in two rows")
+        if not row["name"]:
+            raise DataError(f"{path}: number {number} lacks a name")
         names[number] = row["name"]
     return names
 
@@ -321,7 +334,7 @@ def _row(path: Path, cells: dict[str, str], categories: list[str]) -> Row:
 
 def _inside(path: Path, file: str) -> str:
     """A file's name, if it lies in the folder of pictures."""
-    outside = PureWindowsPath(file).anchor or file.startswith("/")
-    if not file or outside or ".." in PureWindowsPath(file).parts:
+    first, *_ = parts = file.replace("\\", "/").split("/")
+    if not first or ":" in first or ".." in parts:  # an absolute one, a Windows drive, a way out
         raise DataError(f"{path}: {file!r} is no file inside images/")
     return file

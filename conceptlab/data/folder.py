@@ -136,15 +136,15 @@ class FolderDataset(ProbeDataset):
             try:
                 self.image(i)
             except ConceptlabError as error:
-                return [Problem(self._relative(item.image), str(error))], shown
-            if self._relative(item.label) in known:
+                return [Problem.of(self.root, item.image, error)], shown
+            if str(item.label.relative_to(self.root)) in known:
                 return [], shown
             try:
                 return [], self.image_concepts(i)
             except ConceptlabError as error:
-                return [Problem(self._relative(item.label), str(error))], shown
+                return [Problem.of(self.root, item.label, error)], shown
 
-        for found, shown in ordered_map(read, range(len(self))):
+        for found, shown in self._bar(ordered_map(read, range(len(self))), "files"):
             problems += found
             used[shown] = True
         own = self.catalogue.iloc[: len(used) - (len(NAMES) if self.colors else 0)]
@@ -153,9 +153,6 @@ class FolderDataset(ProbeDataset):
             file, what = ("scenes.csv", "picture") if level == "image" else ("classes.csv", "pixel")
             problems.append(Problem(file, f"{name!r} never has a {what} in this data", "remark"))
         return problems
-
-    def _relative(self, path: Path) -> str:
-        return str(path.relative_to(self.root))
 
     def _image_bytes(self, i: int) -> bytes:
         return read_bytes(self._items[i].image)
@@ -232,6 +229,7 @@ def _read_classes(path: Path) -> pd.DataFrame:
             raise DataError(f"{path}: index {row['index']} lacks a name or a category")
     table = pd.DataFrame(rows, columns=["index", "name", "category"])
     table["index"] = table["index"].astype(int)
+    table["category"] = table["category"].where(table["category"].str.lower() != IGNORE, IGNORE)
     twice = table["index"][table["index"].duplicated()]
     if len(twice):
         raise DataError(f"{path}: index {twice.iloc[0]} stands in two rows")
@@ -285,7 +283,8 @@ def _unmatched(root: Path, items: list[Item], scenes: dict[str, str]) -> list[Pr
                 problems.append(Problem(name, "has no picture of that name", "remark"))
     for name in scenes:
         if name not in known:
-            problems.append(Problem("scenes.csv", f"names {name!r}, which is no picture", "error"))
+            text = f"names {name!r}, which is no picture: write SPLIT/NAME, without an ending"
+            problems.append(Problem("scenes.csv", text))
     return problems
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from conceptlab.errors import DataError
+
+# PIL warns of pictures of half the size that it refuses; they are read as all others
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 ASPECT = 0.02  # relative difference of aspects that rounding can explain
 #: What PIL raises on files that it cannot read.
@@ -70,7 +74,8 @@ def _open(path: Path) -> Image.Image:
     except UnidentifiedImageError:
         raise DataError(f"{path} is damaged or no picture") from None
     except FAULTS as error:
-        raise DataError(f"{path} is damaged or no picture ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} is damaged or no picture ({reason})") from error
 
 
 def read_header(path: Path) -> Image.Image:
@@ -102,9 +107,10 @@ def data_folder(path: str) -> Path:
     Raises:
         DataError: it is not there.
     """
-    if not path or not Path(path).is_dir():
+    folder = Path(path).expanduser()  # no shell expands ~ behind a colon
+    if not path or not folder.is_dir():
         raise DataError(f"there is no folder {path or '(no path given)'} to read data from")
-    return Path(path)
+    return folder
 
 
 def check_aspects(size: tuple[int, int], label: object, label_size: tuple[int, int]) -> None:
@@ -122,7 +128,7 @@ def check_aspects(size: tuple[int, int], label: object, label_size: tuple[int, i
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV file, stripped; a missing cell is ''.
+    """The rows of a CSV file that are not empty, stripped; a missing cell is ''.
 
     Raises:
         DataError: the file is missing, no CSV in UTF-8, or lacks a column.
@@ -130,9 +136,15 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            if not set(columns) <= set(reader.fieldnames or []):
-                raise DataError(f"{path} needs the columns {','.join(columns)} in its first line")
-            return [{c: (row[c] or "").strip() for c in columns} for row in reader]
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+            missing = [c for c in columns if c not in reader.fieldnames]
+            if missing:
+                raise DataError(
+                    f"{path} needs the columns {','.join(columns)} in its first line; it lacks "
+                    f"{','.join(missing)}"
+                )
+            rows = [{c: (row[c] or "").strip() for c in columns} for row in reader]
+            return [row for row in rows if any(row.values())]  # spreadsheets write empty ones
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -1,6 +1,8 @@
 """Folders with something wrong: one clear sentence that names the file."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -29,9 +31,16 @@ def test_no_such_folder(tmp_path):
         load_data("folder:")
 
 
+def test_a_home_folder_behind_the_colon(tree, monkeypatch):
+    monkeypatch.setenv("HOME", str(tree.parent))
+    assert len(load_data(f"folder:~/{tree.name}")) == len(load_data(f"folder:{tree}"))
+
+
 def test_unknown_source_and_options(tree):
     with pytest.raises(InputError, match="unknown data source 'foldr'; nearest: folder"):
         load_data(f"foldr:{tree}")
+    with pytest.raises(InputError, match=r"data is written SOURCE:PATH.*folder, scenes; got"):
+        load_data(str(tree))
     with pytest.raises(InputError, match="unknown option 'color'; known: colors, val"):
         load_data(f"folder:{tree},color=true")
     with pytest.raises(InputError, match="colors is true or false"):
@@ -90,6 +99,22 @@ def test_a_file_that_is_no_picture(tree):
             read(0)
 
 
+def test_a_folder_in_a_pictures_place(tree):
+    (tree / "images/train/p0.png").unlink()
+    (tree / "images/train/p0.png").mkdir()
+    assert only_message(tree) == "is damaged or no picture (Is a directory)"
+
+
+def test_a_large_picture_is_read_without_a_warning(tree):
+    """Pillow warns from 89 million pixels on, and refuses twice as many."""
+    Image.new("1", (12_000, 8_000)).save(tree / "images/train/p0.png")
+    words = [sys.executable, "-m", "conceptlab.cli", "data", "validate", f"folder:{tree}"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert said.stderr == ""
+    Image.new("1", (18_000, 12_000)).save(tree / "images/train/p0.png")
+    assert "exceeds limit" in only_message(tree)
+
+
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 def test_spoilt_bytes_give_a_data_error_or_a_picture(tmp_path, kind):
     rng = np.random.default_rng(1)
@@ -127,7 +152,7 @@ def test_an_index_that_classes_csv_lacks(tree):
         load_data(f"folder:{tree}").labels(0)
     for part in ("labels/train/p0.png", "index 7", "classes.csv", "add a row '7,NAME,CATEGORY'"):
         assert part in str(caught.value)
-    assert only_message(tree) == str(caught.value)
+    assert str(caught.value) == f"{tree / 'labels/train/p0.png'} {only_message(tree)}"
 
 
 @pytest.mark.parametrize("splits", [{"val": 2, "test": 2}, {}])
@@ -178,13 +203,17 @@ def test_classes_that_are_missing_or_no_text(tree):
 
 
 def test_classes_from_a_spreadsheet(tree):
-    (tree / "classes.csv").write_text("\ufeff" + CLASSES.replace("\n", "\r\n"), encoding="utf-8")
-    assert load_data(f"folder:{tree}").catalogue["name"].tolist() == ["sky", "house", "wood"]
+    text = CLASSES.replace(",", " , ").replace("ignore", "Ignore") + ",,\n\n"
+    (tree / "classes.csv").write_text("\ufeff" + text.replace("\n", "\r\n"), encoding="utf-8")
+    data = load_data(f"folder:{tree}")
+    assert data.catalogue["name"].tolist() == ["sky", "house", "wood"]
+    assert data.validate() == []
 
 
 def test_bad_scenes(tree):
     (tree / "scenes.csv").write_text("image,scene\ntrain/p0,a\ntrain/nobody,b\n")
     assert problems(tree) == [("scenes.csv", "error"), ("scenes.csv", "remark")]
+    assert "SPLIT/NAME, without an ending" in load_data(f"folder:{tree}").validate()[0].message
     (tree / "scenes.csv").write_text("image,scene\ntrain/p0,a\ntrain/p0,b\n")
     with pytest.raises(DataError, match="'train/p0' stands in 2 rows"):
         load_data(f"folder:{tree}")

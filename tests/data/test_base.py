@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from conceptlab.data import load_data
+from conceptlab.data import base, load_data
 from conceptlab.data.base import Labels, parse_spec, take_options
 from conceptlab.errors import DataError, InputError
 from conceptlab.numerics.geometry import Geometry
@@ -135,6 +135,25 @@ def test_data_sets_go_to_workers(tree):
     assert copy.label_fingerprint == data.label_fingerprint
     with ProcessPoolExecutor(1) as pool:
         assert pool.submit(read_all, data).result() == read_all(data)
+
+
+def test_long_scans_show_a_bar_on_stderr_if_asked_to(tree, monkeypatch, capsys):
+    monkeypatch.setattr(base, "DELAY", 0.0)
+    scans = {
+        "pictures": lambda data: data.fingerprint,
+        "labels": lambda data: data.concepts,
+        "files": lambda data: data.validate(),
+    }
+    for title, scan in scans.items():
+        data = load_data(f"folder:{tree}")
+        scan(data)
+        assert capsys.readouterr().err == ""
+        data = load_data(f"folder:{tree}")
+        data.progress = True
+        scan(data)
+        said = capsys.readouterr()
+        assert f"{title}: " in said.err
+        assert said.out == ""
 
 
 def test_counting_a_damaged_label_names_it(tree):

@@ -191,7 +191,7 @@ def test_fingerprints(tree):
         (
             lambda r: (r / "index.csv").write_text(INDEX.replace(",7,8;9", ",77,8;9")),
             "index.csv",
-            "number 77 is not in label.csv",
+            "b/two.jpg has number 77, which is not in label.csv",
         ),
     ],
 )
@@ -200,6 +200,7 @@ def test_what_is_wrong_file_by_file(tree, spoil, file, message):
     found = [p for p in load_data(f"broden:{tree}").validate() if p.severity == "error"]
     assert [p.file for p in found] == [file]
     assert message in found[0].message
+    assert str(tree) not in found[0].message  # the file is named once
 
 
 def test_numbers_of_another_category_are_left_out(tree):
@@ -224,7 +225,10 @@ def test_numbers_of_another_category_are_left_out(tree):
         ("index.csv", "8,8,4,4,b/c", "8,8,x,4,b/c", "sh of b/one.jpg 'x' is no whole number"),
         ("index.csv", "8,8,4,4,b/c", "8,8,0,4,b/c", "has a side of 0 pixels"),
         ("index.csv", "8,8,4,4,b/c", "8,8,8,16,b/c", "label is 16 x 8 and its picture 8 x 8"),
-        ("index.csv", ",scene,", ",place,", "needs the columns"),
+        ("index.csv", "b/p.png", "b\\..\\..\\p.png", "is no file inside images/"),
+        ("index.csv", ",scene,", ",place,", "needs the columns .*; it lacks scene"),
+        ("category.csv", "part,12", "scene,12", "category 'scene' stands in 2 rows"),
+        ("label.csv", "40,sky", "40,", "number 40 lacks a name"),
         ("label.csv", "40,sky", "12,sky", "number 12 stands in two rows"),
         ("label.csv", "40,sky", "x,sky", "number 'x' is no whole number"),
         ("c_object.csv", "2,40,", "2,41,", "number 41 is not in label.csv"),
@@ -257,6 +261,23 @@ def test_a_picture_of_another_aspect_than_its_label(tree):
     Image.new("RGB", (16, 8)).save(tree / "images/b/one.jpg")
     with pytest.raises(DataError, match="is 4 x 4 and its picture 16 x 8: their aspects differ"):
         load_data(f"broden:{tree}").image(0)
+
+
+def test_tables_as_other_programs_write_them(tree):
+    """Windows line ends, a byte order mark, a comma in a name, spaces, empty rows at the end."""
+    before = load_data(f"broden:{tree}")
+    for file in tree.glob("*.csv"):
+        text = (
+            file.read_text().replace(",sky,", ',"sky, blue; or not",').replace(",part,", ", part,")
+        )
+        file.write_bytes(b"\xef\xbb\xbf" + (text + ",,\n\n").replace("\n", "\r\n").encode())
+    data = load_data(f"broden:{tree}")
+    assert data.catalogue["name"].tolist() == [
+        n if n != "sky" else "sky, blue; or not" for n in CONCEPTS
+    ]
+    assert data.validate() == []
+    for i in range(3):
+        assert np.array_equal(data.labels(i).planes, before.labels(i).planes)
 
 
 def test_two_labels_of_one_name_in_a_category_are_told_apart(tree):
