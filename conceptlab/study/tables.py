@@ -7,9 +7,10 @@ import pandas as pd
 
 from conceptlab.analysis.similarity import distance_tables, shared_concepts
 from conceptlab.errors import InputError
+from conceptlab.files import atomic_path, write_text
 from conceptlab.probes.base import TOO_FEW
 from conceptlab.study.examples import index_json
-from conceptlab.study.folder import RunFolder, safe
+from conceptlab.study.folder import RunFolder, read_table, safe
 from conceptlab.study.settings import CompareSettings, Study
 from conceptlab.vectors import ConceptVectors
 
@@ -221,23 +222,18 @@ def _split_names(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _copy_examples(run: RunFolder) -> None:
+    """Pictures from the steps, each whole or not at all, and last the index that names them."""
     parts = []
-    target = run.path / "examples"
     for model, layer, folder in run.steps("examples"):
-        path = folder / "examples.csv"
-        from conceptlab.study.folder import read_table
-
-        table = read_table(path)
-        where = f"{safe(model)}/{safe(layer)}"
-        (target / where).mkdir(parents=True, exist_ok=True)
+        table = read_table(folder / "examples.csv")
+        where = f"examples/{safe(model)}/{safe(layer)}"
         for name in table["picture"]:
-            (target / where / name).write_bytes((folder / name).read_bytes())
-        table["picture"] = [f"examples/{where}/{name}" for name in table["picture"]]
+            with atomic_path(run.path / where / name) as temporary:
+                temporary.write_bytes((folder / name).read_bytes())
+        table["picture"] = [f"{where}/{name}" for name in table["picture"]]
         table.insert(0, "layer", layer)
         table.insert(0, "model", model)
         parts.append(table)
     if parts:
-        target.mkdir(parents=True, exist_ok=True)
-        (target / "index.json").write_text(
-            index_json(pd.concat(parts, ignore_index=True)), encoding="utf-8"
-        )
+        index = index_json(pd.concat(parts, ignore_index=True))
+        write_text(run.path / "examples" / "index.json", index)

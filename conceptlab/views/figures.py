@@ -44,14 +44,6 @@ class Planned:
     draw: Callable[[], "Figure"]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure that was drawn: its plan, and its file."""
-
-    plan: Planned
-    path: Path
-
-
 def write_figures(run: Path) -> list[Path]:
     """Draw every figure that the tables and examples of a run allow, each whole or not at all.
 
@@ -61,24 +53,13 @@ def write_figures(run: Path) -> list[Path]:
     Returns:
         The files in `figures/`.
     """
-    drawn = draw_figures(run, read_tables(run))
-    return [d.path for d in drawn] + write_mosaics(run, read_examples(run))
-
-
-def draw_figures(run: Path, tables: dict[str, pd.DataFrame]) -> list[Drawn]:
-    """Draw the figures of a run's tables; pictures of examples apart.
-
-    Args:
-        run: the run folder.
-        tables: its tables by name.
-    """
     drawn = []
-    for plan in planned(tables):
+    for plan in planned(read_tables(run)):
         path = run / "figures" / f"{plan.name}.png"
         with atomic_path(path) as temporary:
             plan.draw().savefig(temporary, dpi=DPI, format="png")
-        drawn.append(Drawn(plan, path))
-    return drawn
+        drawn.append(path)
+    return drawn + write_mosaics(run, read_examples(run))
 
 
 def planned(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:

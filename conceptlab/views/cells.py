@@ -1,0 +1,76 @@
+"""Tables of a report: what each column is called, and each value as text and to sort by."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+HEADS = {
+    "model": "network", "n_train": "train images", "n_val": "scored images",
+    "best_unit": "best unit", "best_unit_score": "unit score", "probe_score": "probe score",
+    "probe_low": "from", "probe_high": "to", "chance_score": "unit by chance",
+    "shuffled_score": "shuffled", "untrained_score": "untrained", "iou_ind": "mean IoU_ind",
+    "n_concepts": "concepts", "share_probe_at_least_unit": "probe at least as good",
+    "mean_unit": "mean best unit", "mean_probe": "mean probe", "too_few": "too few examples",
+    "unique_detectors": "unique detectors", "neighbour": "nearest",
+}  # fmt: skip
+
+
+SCORES = {
+    "best_unit_score", "probe_score", "probe_low", "probe_high", "chance_score", "shuffled_score",
+    "untrained_score", "iou_ind", "mean_unit", "mean_probe", "cosine", "distance",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its title, and whether it holds numbers."""
+
+    title: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the template wants it: columns, rows of (text, value to sort by)."""
+
+    columns: list[Column]
+    rows: list[list[tuple[str, str]]]
+
+
+def table_of(frame: pd.DataFrame | None, columns: tuple[str, ...] = ()) -> Table | None:
+    """A frame with numbers rounded for reading, sorted by their full values.
+
+    Args:
+        frame: or none.
+        columns: which, where they hold anything; all if not given.
+
+    Returns:
+        None for a frame without rows.
+    """
+    if frame is None or not len(frame):
+        return None
+    chosen = [c for c in (columns or frame.columns) if c in frame and frame[c].notna().any()]
+    heads = [
+        Column(HEADS.get(c, c.replace("_", " ")), pd.api.types.is_numeric_dtype(frame[c]))
+        for c in chosen
+    ]
+    rows = [
+        [_cell(value, c) for value, c in zip(row, chosen, strict=True)]
+        for row in frame[chosen].itertuples(index=False)
+    ]
+    return Table(heads, rows)
+
+
+def _cell(value: Any, column: str) -> tuple[str, str]:
+    if isinstance(value, str):
+        return value, value
+    if pd.isna(value):
+        return "-", ""
+    number = float(value)
+    if column == "best_unit" and number < 0:  # no unit was chosen
+        return "-", ""
+    if column.startswith("share"):
+        return f"{number:.1%}", repr(number)
+    whole = number == int(number) and column not in SCORES
+    return (f"{int(number)}" if whole else f"{number:.3f}"), repr(number)
