@@ -11,34 +11,59 @@ from torch import Tensor, nn
 
 from conceptlab.errors import ModelError
 
-WRAPPERS = ("state_dict", "model", "model_state_dict")
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts call it most often
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name, from `.safetensors` or from a state dict that torch saved.
 
-    Torch's files are read with `weights_only=True`: code in them is refused, not run.
+    Torch's files are read with `weights_only=True`: code in them is refused, not run. Of a
+    checkpoint, the state dict in it is taken.
 
     Raises:
-        ModelError: no such file, a damaged one, or one that holds anything but tensors.
+        ModelError: no such file, a damaged one, or one that holds anything but tensors of numbers,
+            or several state dicts of unknown names.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"there is no weights file {path}")
     state = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
-    for wrapper in WRAPPERS:
-        if isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+    state = _unwrapped(state, path)
+    if not _is_state(state):
         raise ModelError(f"{path} holds no state dict: tensors by name, and nothing else")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+    for key, value in state.items():
+        if value.layout != torch.strided or value.is_meta or value.is_quantized:
+            raise ModelError(
+                f"{path} holds {key} in a form without plain numbers (sparse, quantized or meta); "
+                "save dense tensors"
+            )
+    return state
+
+
+def _unwrapped(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The state dict within a checkpoint: one of a usual name, or the only one."""
+    within = [k for k, v in state.items() if isinstance(v, Mapping) and _is_state(v)]
+    usual = [k for k in WRAPPERS if k in within]
+    if len(within) > 1 and not usual:
+        raise ModelError(
+            f"{path} holds several state dicts ({', '.join(within)}); save the one you mean alone"
+        )
+    return dict(state[(usual or within)[0]]) if within else state
+
+
+def _is_state(found: Mapping[Any, Any]) -> bool:
+    """Whether it is tensors by name, and nothing else."""
+    return bool(found) and all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+    )
 
 
 def load_weights(module: nn.Module, path: str | Path, training_only: tuple[str, ...] = ()) -> None:
     """Fill a module with the weights of a file; names and shapes have to fit exactly.
 
-    Counters that only training uses (`num_batches_tracked`) may be missing, and values are brought
-    to the module's own types.
+    Counters that only training uses (`num_batches_tracked`) may be missing, a wrapper's name before
+    all others (`module.` of DataParallel, say) is left out where none fits with it, and values are
+    brought to the module's own precision.
 
     Args:
         module: to fill.
@@ -48,8 +73,8 @@ def load_weights(module: nn.Module, path: str | Path, training_only: tuple[str, 
     Raises:
         ModelError: as `read_state`, or weights that do not fit; the sentence names the first keys.
     """
-    state = read_state(path)
     own = module.state_dict()
+    state = _bare_names(read_state(path), own)
     counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
     state = {
         **counters,
@@ -66,6 +91,14 @@ def load_weights(module: nn.Module, path: str | Path, training_only: tuple[str, 
                 if k in state and state[k].shape != own[k].shape
             ],
         ),
+        (
+            "has other types for",
+            [
+                f"{k} {_type(state[k])} instead of {_type(own[k])}"
+                for k in own
+                if k in state and state[k].is_floating_point() != own[k].is_floating_point()
+            ],
+        ),
     ]
     for what, keys in problems:
         if keys:
@@ -75,6 +108,20 @@ def load_weights(module: nn.Module, path: str | Path, training_only: tuple[str, 
                 f"{', '.join(keys[:2])}{more}"
             )
     module.load_state_dict(state)
+
+
+def _bare_names(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state without what stands before all of its names, where a network knows none of them."""
+    bare = state
+    while bare.keys().isdisjoint(own):
+        if len({key.partition(".")[0] for key in bare}) > 1 or not all("." in k for k in bare):
+            return state
+        bare = {key.partition(".")[2]: value for key, value in bare.items()}
+    return bare
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _safetensors(path: Path) -> dict[str, Any]:
@@ -98,7 +145,10 @@ def _torch(path: Path) -> dict[str, Any]:
                 f"{path} holds more than tensors, possibly code, and was not loaded: save it as a "
                 "state dict or as .safetensors"
             ) from error
-        raise ModelError(f"{path} is no state dict that torch saved, or a damaged one") from error
+        raise ModelError(
+            f"{path} is no state dict that torch saved, or a damaged one (safetensors are files "
+            "that end in .safetensors)"
+        ) from error
     if not isinstance(state, Mapping):
         raise ModelError(f"{path} holds a {type(state).__name__}, and no state dict")
     return dict(state)

@@ -41,6 +41,10 @@ def test_safetensors(trained, tmp_path):
         lambda s: {"state_dict": s, "epoch": 3},
         lambda s: {"model": {"module." + k: v for k, v in s.items()}},
         lambda s: {"model_state_dict": s},
+        lambda s: {"net": s, "optimizer": {"lr": 0.1, "state": {}}},
+        lambda s: {"ema": {k: v + 1 for k, v in s.items()}, "state_dict": s},
+        lambda s: {"state_dict": {"model." + k: v for k, v in s.items()}},
+        lambda s: {"module._orig_mod." + k: v for k, v in s.items()},
         lambda s: {k: v for k, v in s.items() if not k.endswith("num_batches_tracked")},
     ],
 )
@@ -51,6 +55,28 @@ def test_state_dicts_that_torch_saved(trained, tmp_path, wrap, zipped):
     module = make()
     load_weights(module, file)
     assert same(module, trained)
+
+
+def test_a_part_called_module_keeps_its_name(trained, tmp_path):
+    torch.save(nn.ModuleDict({"module": trained}).state_dict(), tmp_path / "w.pth")
+    wrapped = nn.ModuleDict({"module": make()})
+    load_weights(wrapped, tmp_path / "w.pth")
+    assert same(wrapped["module"], trained)
+
+
+@pytest.mark.parametrize("change", [torch.Tensor.to_sparse, lambda v: v.to("meta")])
+def test_tensors_without_plain_numbers_are_refused(trained, tmp_path, change):
+    state = trained.state_dict()
+    torch.save({**state, "2.weight": change(state["2.weight"])}, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"w\.pth holds 2\.weight in a form without plain numbers"):
+        load_weights(make(), tmp_path / "w.pth")
+
+
+def test_several_state_dicts_of_unknown_names(trained, tmp_path):
+    state = trained.state_dict()
+    torch.save({"student": state, "teacher": state}, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"several state dicts \(student, teacher\)"):
+        read_state(tmp_path / "w.pth")
 
 
 def test_values_are_brought_to_the_modules_types(trained, tmp_path):
@@ -83,6 +109,10 @@ def test_weights_that_do_not_fit(trained, tmp_path):
         "has other shapes for 0.weight (5, 3, 3, 3) instead of (4, 3, 3, 3), 0.bias (5,) instead "
         "of (4,) and 4 more"
     )
+    eight_bits = {**state, "2.weight": state["2.weight"].to(torch.int8)}
+    assert misfit(eight_bits, tmp_path) == ("has other types for 2.weight int8 instead of float32")
+    assert misfit({f"a.{k}" if k == "2.bias" else f"b.{k}": v for k, v in state.items()},
+                  tmp_path).startswith("lacks 0.weight, 0.bias and ")  # fmt: skip
 
 
 def test_weights_that_only_training_uses_may_be_there(trained, tmp_path):
