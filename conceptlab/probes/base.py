@@ -46,6 +46,32 @@ class Probe(Protocol):
         ...
 
 
+class BaseProbe:
+    """What probes have in common: their settings, and the vectors that `fit` leaves behind."""
+
+    vectors_: ConceptVectors
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings, as scikit-learn wants them."""
+        del deep
+        return {k: v for k, v in vars(self).items() if not k.endswith("_")}
+
+    def described(self) -> dict[str, Any]:
+        """The probe's name and settings, for the provenance of its vectors."""
+        return {"probe": type(self).__name__, **self.get_params()}
+
+    @property
+    def vectors(self) -> ConceptVectors:
+        """The fitted vectors.
+
+        Raises:
+            InputError: before `fit`.
+        """
+        if not hasattr(self, "vectors_"):
+            raise InputError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        return self.vectors_
+
+
 PROBES: Registry[type[Probe]] = Registry("probe")
 
 
@@ -57,20 +83,3 @@ def folds(count: int) -> NDArray[np.int64]:
     """
     run = np.arange(count) * RUNS // max(count, 1)
     return run % FOLDS
-
-
-def described(probe: Probe) -> dict[str, Any]:
-    """A probe's name and settings, for the provenance of its vectors."""
-    return {"probe": type(probe).__name__, **probe.get_params()}
-
-
-def require_fitted(probe: Probe) -> ConceptVectors:
-    """The vectors that `fit` sets.
-
-    Raises:
-        InputError: before `fit`.
-    """
-    vectors = getattr(probe, "vectors_", None)
-    if not isinstance(vectors, ConceptVectors):
-        raise InputError(f"this {type(probe).__name__} is not fitted yet: call fit first")
-    return vectors

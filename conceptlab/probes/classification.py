@@ -5,7 +5,7 @@ the concept weighing equally in training, accuracy measured on as many of one as
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.numerics.borders import best_border
-from conceptlab.numerics.metrics import mean_interval
-from conceptlab.numerics.solvers import minimise
-from conceptlab.probes.base import (
-    CONFIDENT,
-    PROBES,
-    SINGLE,
-    TOO_FEW,
-    described,
-    folds,
-    require_fitted,
+from conceptlab.numerics.logistic import (
+    Whitening,
+    balanced_weights,
+    fit_logistic,
+    logits_of,
+    rows_times,
 )
+from conceptlab.numerics.metrics import mean_interval
+from conceptlab.probes.base import CONFIDENT, PROBES, SINGLE, TOO_FEW, BaseProbe, folds
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectors import ConceptVectors
 
@@ -34,128 +32,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2)
-ROWS = 512  # images read at once
 UNITS = 64  # units sorted at once
-
-
-@dataclass(frozen=True)
-class Whitening:
-    """Coordinates in which the units of the training images are standardised and uncorrelated.
-
-    The penalised log-loss of every concept is far better conditioned in them, and one
-    eigendecomposition serves all concepts and penalties.
-
-    Args:
-        mean: (K,).
-        spread: (K,) standard deviations; 1 for a unit that never varies.
-        axes: (K, R) eigenvectors of the correlation matrix.
-        values: (R,) its eigenvalues.
-    """
-
-    mean: Floats
-    spread: Floats
-    axes: Floats
-    values: Floats
-
-    @classmethod
-    def of(cls, x: NDArray[np.floating[Any]]) -> "Whitening":
-        """From inputs (n, K), read in pieces."""
-        units = x.shape[1]
-        total, square = np.zeros(units), np.zeros((units, units))
-        for start in range(0, len(x), ROWS):
-            part = x[start : start + ROWS].astype(np.float64)
-            total += part.sum(axis=0)
-        mean = total / len(x)
-        for start in range(0, len(x), ROWS):
-            part = x[start : start + ROWS] - mean
-            square += part.T @ part
-        variance = np.diagonal(square) / len(x)
-        spread = np.sqrt(np.where(variance > 1e-12, variance, 1.0))
-        values, axes = np.linalg.eigh(square / len(x) / np.outer(spread, spread))
-        kept = values > 1e-10 * max(values.max(initial=0.0), 1e-30)
-        return cls(mean, spread, axes[:, kept], values[kept])
-
-    def rotate(self, x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """(n, K) inputs to (n, R) coordinates, read in pieces."""
-        plain = self.axes / self.spread[:, None]
-        shift = self.mean @ plain
-        rotated = np.empty((len(x), plain.shape[1]), dtype=np.float32)
-        for start in range(0, len(x), ROWS):
-            rotated[start : start + ROWS] = x[start : start + ROWS] @ plain - shift
-        return rotated
-
-    def back(self, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
-        """Weights (C, R) and bias (C,) over coordinates to those over the units."""
-        plain = (weights @ self.axes.T) / self.spread
-        return plain, bias - plain @ self.mean
-
-
-def balanced_weights(labels: Flags, counts: Flags) -> Floats:
-    """(C, n) weights that give either side of each concept half of the total, 1.
-
-    Args:
-        labels: (C, n) whether the image shows the concept.
-        counts: (C, n) whether the image counts for it at all.
-    """
-    yes, no = labels & counts, ~labels & counts
-    weights = np.where(yes, 0.5 / np.maximum(yes.sum(axis=1, keepdims=True), 1), 0.0)
-    return weights + np.where(no, 0.5 / np.maximum(no.sum(axis=1, keepdims=True), 1), 0.0)
-
-
-def fit_logistic(
-    x: NDArray[Any],
-    labels: Flags,
-    weights: Floats,
-    penalty: Floats,
-    scale: Floats,
-    tolerance: float,
-) -> Floats:
-    """Solve C weighted logistic regressions.
-
-    Args:
-        x: (n, R) inputs that all share, in the type to multiply in, or (C, n, R).
-        labels: (C, n).
-        weights: (C, n) of the images.
-        penalty: (C,) on squared weights, not on the bias.
-        scale: (R,) curvature of the loss along each coordinate, for conditioning.
-        tolerance: see `conceptlab.numerics.solvers.minimise`.
-
-    Returns:
-        (C, R + 1) weights and bias.
-    """
-    stretch = 1.0 / np.sqrt(0.25 * scale[None, :] + penalty[:, None])
-    target = weights * labels
-
-    def objective(u: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        own = x if x.ndim == 2 else x[rows]
-        w = u[:, :-1] * stretch[rows]
-        z = _rows_times(w, own, transposed=True) + u[:, -1:]
-        e = np.exp(-np.abs(z))
-        share = np.where(z >= 0, 1.0, e) / (1.0 + e)
-        loss = weights[rows] * (np.maximum(z, 0.0) + np.log1p(e)) - target[rows] * z
-        g = weights[rows] * share - target[rows]
-        d_w = _rows_times(g, own, transposed=False) + penalty[rows, None] * w
-        squares = np.einsum("br,br->b", w, w)
-        total = loss.sum(axis=1) + penalty[rows] / 2 * squares
-        return total, np.column_stack([d_w * stretch[rows], g.sum(axis=1)])
-
-    start = np.zeros((len(labels), x.shape[-1] + 1))
-    found = minimise(objective, start, tolerance=tolerance, max_evaluations=300).x
-    found[:, :-1] *= stretch
-    return found
-
-
-def _rows_times(rows: Floats, x: NDArray[Any], transposed: bool) -> Floats:
-    """Row c of (C, R) or (C, n) times x or x[c], or its transpose."""
-    if x.ndim == 2:
-        product: Floats = (rows.astype(x.dtype) @ (x.T if transposed else x)).astype(np.float64)
-        return product
-    batched: Floats = (
-        np.matmul(x, rows[:, :, None])[:, :, 0]
-        if transposed
-        else np.matmul(rows[:, None, :], x)[:, 0]
-    )
-    return batched
 
 
 @dataclass(frozen=True)
@@ -170,7 +47,7 @@ class _Training:
 
 
 @PROBES.register("classify")
-class ClassificationProbe:
+class ClassificationProbe(BaseProbe):
     """Tell images that show a concept from those that do not, by their pooled units (eq. 5).
 
     The balanced log-loss is solved to its optimum on standardised inputs; the L2 penalty is chosen
@@ -202,16 +79,6 @@ class ClassificationProbe:
         self.label_size = label_size
         self.shuffle = shuffle
         self.seed = seed
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The settings, as scikit-learn wants them."""
-        del deep
-        return {k: v for k, v in vars(self).items() if not k.endswith("_")}
-
-    @property
-    def vectors(self) -> ConceptVectors:
-        """The fitted vectors."""
-        return require_fitted(self)
 
     def fit(self, activations: "Activations", data: "ProbeDataset") -> Self:
         """Learn all concepts from the training images.
@@ -315,7 +182,7 @@ class ClassificationProbe:
             ),
             kind="classification",
             space=activations.space("raw"),
-            provenance=described(self),
+            provenance=self.described(),
         )
         return self
 
@@ -380,14 +247,6 @@ def accuracies(
     return pd.concat([table.reset_index(drop=True), pd.DataFrame(found)], axis=1)
 
 
-def logits_of(x: NDArray[np.float32], weights: Floats, bias: Floats) -> Floats:
-    """(n, C) logits of eq. 5 for pooled units (n, K), in float64, a few images at a time."""
-    logits = np.empty((len(x), len(bias)))
-    for start in range(0, len(x), ROWS):
-        logits[start : start + ROWS] = x[start : start + ROWS] @ weights.T + bias
-    return logits
-
-
 def balanced_rows(
     store: LabelStore,
     rows: NDArray[np.int64],
@@ -424,7 +283,7 @@ def _cross_validated(
         for place, value in enumerate(PENALTIES):
             penalty = np.full(len(shown), value)
             found = fit_logistic(z, shown, train, penalty, white.values, 1e-3)
-            logits = _rows_times(found[:, :-1], z, transposed=True) + found[:, -1:]
+            logits = rows_times(found[:, :-1], z, transposed=True) + found[:, -1:]
             signed = np.where(shown, -logits, logits)
             right[place][:, judge] = signed[:, judge] < 0
         one, border = _single_units(x, shown, known & learn, all_concepts)

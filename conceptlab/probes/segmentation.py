@@ -5,7 +5,7 @@ sigmoid, trained on the images that show the concept, its pixels weighing alpha 
 1 - alpha. All concepts are trained together.
 """
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
-from conceptlab.probes.base import PROBES, SINGLE, TOO_FEW, described, require_fitted
+from conceptlab.probes.base import PROBES, SINGLE, TOO_FEW, BaseProbe
 from conceptlab.probes.choice import PENALTIES, choose, unit_vectors
 from conceptlab.probes.descent import descend
 from conceptlab.probes.pixels import PairCounts, PixelProblem, pair_counts, split_rows
@@ -34,7 +34,7 @@ LOSSES = {"bce": BCE, "net2vec": NET2VEC}
 
 
 @PROBES.register("segment")
-class SegmentationProbe:
+class SegmentationProbe(BaseProbe):
     """Segment every concept by a weighted sum of thresholded units (eq. 2).
 
     By default the weighted log-loss, which is convex, is solved to its optimum. Its L2 penalty
@@ -85,16 +85,6 @@ class SegmentationProbe:
         self.min_examples = min_examples
         self.shuffle = shuffle
         self.seed = seed
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The settings, as scikit-learn wants them."""
-        del deep
-        return {k: v for k, v in vars(self).items() if not k.endswith("_")}
-
-    @property
-    def vectors(self) -> ConceptVectors:
-        """The fitted vectors."""
-        return require_fitted(self)
 
     def fit(self, activations: "Activations", data: "ProbeDataset") -> Self:
         """Learn all concepts from the training images.
@@ -170,7 +160,7 @@ class SegmentationProbe:
             kind="segmentation",
             space=activations.space(f"binary@{self.tau}"),
             thresholds=problem.stream.active.thresholds,
-            provenance=described(self),
+            provenance=self.described(),
         )
         return self
 

@@ -5,13 +5,8 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from conceptlab.numerics.borders import best_border
-from conceptlab.probes.classification import (
-    ClassificationProbe,
-    Whitening,
-    accuracies,
-    balanced_weights,
-    fit_logistic,
-)
+from conceptlab.numerics.logistic import Whitening, balanced_weights, fit_logistic
+from conceptlab.probes.classification import ClassificationProbe, accuracies
 from tests.conftest import ToyData, catalogue_of
 
 

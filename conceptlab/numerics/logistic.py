@@ -1,0 +1,141 @@
+"""Weighted logistic regressions, many at once, over inputs that they share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.numerics.solvers import minimise
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+ROWS = 512  # images read at once
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Coordinates in which the units of the training images are standardised and uncorrelated.
+
+    The penalised log-loss of every concept is far better conditioned in them, and one
+    eigendecomposition serves all concepts and penalties.
+
+    Args:
+        mean: (K,).
+        spread: (K,) standard deviations; 1 for a unit that never varies.
+        axes: (K, R) eigenvectors of the correlation matrix.
+        values: (R,) its eigenvalues.
+    """
+
+    mean: Floats
+    spread: Floats
+    axes: Floats
+    values: Floats
+
+    @classmethod
+    def of(cls, x: NDArray[np.floating[Any]]) -> "Whitening":
+        """From inputs (n, K), read in pieces."""
+        units = x.shape[1]
+        total, square = np.zeros(units), np.zeros((units, units))
+        for start in range(0, len(x), ROWS):
+            part = x[start : start + ROWS].astype(np.float64)
+            total += part.sum(axis=0)
+        mean = total / len(x)
+        for start in range(0, len(x), ROWS):
+            part = x[start : start + ROWS] - mean
+            square += part.T @ part
+        variance = np.diagonal(square) / len(x)
+        spread = np.sqrt(np.where(variance > 1e-12, variance, 1.0))
+        values, axes = np.linalg.eigh(square / len(x) / np.outer(spread, spread))
+        kept = values > 1e-10 * max(values.max(initial=0.0), 1e-30)
+        return cls(mean, spread, axes[:, kept], values[kept])
+
+    def rotate(self, x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """(n, K) inputs to (n, R) coordinates, read in pieces."""
+        plain = self.axes / self.spread[:, None]
+        shift = self.mean @ plain
+        rotated = np.empty((len(x), plain.shape[1]), dtype=np.float32)
+        for start in range(0, len(x), ROWS):
+            rotated[start : start + ROWS] = x[start : start + ROWS] @ plain - shift
+        return rotated
+
+    def back(self, weights: Floats, bias: Floats) -> tuple[Floats, Floats]:
+        """Weights (C, R) and bias (C,) over coordinates to those over the units."""
+        plain = (weights @ self.axes.T) / self.spread
+        return plain, bias - plain @ self.mean
+
+
+def balanced_weights(labels: Flags, counts: Flags) -> Floats:
+    """(C, n) weights that give either side of each concept half of the total, 1.
+
+    Args:
+        labels: (C, n) whether the image shows the concept.
+        counts: (C, n) whether the image counts for it at all.
+    """
+    yes, no = labels & counts, ~labels & counts
+    weights = np.where(yes, 0.5 / np.maximum(yes.sum(axis=1, keepdims=True), 1), 0.0)
+    return weights + np.where(no, 0.5 / np.maximum(no.sum(axis=1, keepdims=True), 1), 0.0)
+
+
+def fit_logistic(
+    x: NDArray[Any],
+    labels: Flags,
+    weights: Floats,
+    penalty: Floats,
+    scale: Floats,
+    tolerance: float,
+) -> Floats:
+    """Solve C weighted logistic regressions.
+
+    Args:
+        x: (n, R) inputs that all share, in the type to multiply in, or (C, n, R).
+        labels: (C, n).
+        weights: (C, n) of the images.
+        penalty: (C,) on squared weights, not on the bias.
+        scale: (R,) curvature of the loss along each coordinate, for conditioning.
+        tolerance: see `conceptlab.numerics.solvers.minimise`.
+
+    Returns:
+        (C, R + 1) weights and bias.
+    """
+    stretch = 1.0 / np.sqrt(0.25 * scale[None, :] + penalty[:, None])
+    target = weights * labels
+
+    def objective(u: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        own = x if x.ndim == 2 else x[rows]
+        w = u[:, :-1] * stretch[rows]
+        z = rows_times(w, own, transposed=True) + u[:, -1:]
+        e = np.exp(-np.abs(z))
+        share = np.where(z >= 0, 1.0, e) / (1.0 + e)
+        loss = weights[rows] * (np.maximum(z, 0.0) + np.log1p(e)) - target[rows] * z
+        g = weights[rows] * share - target[rows]
+        d_w = rows_times(g, own, transposed=False) + penalty[rows, None] * w
+        squares = np.einsum("br,br->b", w, w)
+        total = loss.sum(axis=1) + penalty[rows] / 2 * squares
+        return total, np.column_stack([d_w * stretch[rows], g.sum(axis=1)])
+
+    start = np.zeros((len(labels), x.shape[-1] + 1))
+    found = minimise(objective, start, tolerance=tolerance, max_evaluations=300).x
+    found[:, :-1] *= stretch
+    return found
+
+
+def rows_times(rows: Floats, x: NDArray[Any], transposed: bool) -> Floats:
+    """Row c of (C, R) or (C, n) times x or x[c], or its transpose."""
+    if x.ndim == 2:
+        product: Floats = (rows.astype(x.dtype) @ (x.T if transposed else x)).astype(np.float64)
+        return product
+    batched: Floats = (
+        np.matmul(x, rows[:, :, None])[:, :, 0]
+        if transposed
+        else np.matmul(rows[:, None, :], x)[:, 0]
+    )
+    return batched
+
+
+def logits_of(x: NDArray[np.float32], weights: Floats, bias: Floats) -> Floats:
+    """(n, C) logits of eq. 5 for pooled units (n, K), in float64, a few images at a time."""
+    logits = np.empty((len(x), len(bias)))
+    for start in range(0, len(x), ROWS):
+        logits[start : start + ROWS] = x[start : start + ROWS] @ weights.T + bias
+    return logits
