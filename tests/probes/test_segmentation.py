@@ -8,6 +8,7 @@ from conceptlab.errors import InputError, SpaceError
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.dissect import dissect
 from conceptlab.probes.pixels import BINS, best_offset, pair_counts
+from conceptlab.probes.ridge import Ridge
 from conceptlab.probes.segmentation import SegmentationProbe
 from conceptlab.probes.subsets import largest, subset_scores, unit_ranking
 
@@ -75,12 +76,15 @@ def test_default_is_an_optimum_but_for_its_bias(toy):
     penalty = probe.vectors.concepts["penalty"][row]
     weights, bias = probe.vectors.weights.copy(), probe.vectors.bias.copy()
     pixels = problem.trains.sum(axis=0)[row] * 32 * 32
+    anchor = Ridge.about_units(problem, np.ones((6, 8), dtype=bool), bias=True).anchor[row]
 
     def objective(bias_value):
         bias[row] = bias_value
         loss, d_weights, _ = problem.sums(weights, bias, problem.trains)
-        square = penalty / 2 * (weights[row] ** 2).sum()
-        return loss[row] / pixels + square, d_weights[row] / pixels + penalty * weights[row]
+        away = weights[row] - anchor
+        return loss[row] / pixels + penalty / 2 * away @ away, d_weights[
+            row
+        ] / pixels + penalty * away
 
     # the bias was moved for IoU; at the bias of the optimum no weight wants to move
     grid = np.linspace(bias[row] - 4, bias[row] + 4, 401)
