@@ -16,10 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Axis(NamedTuple):
-    """Along one axis, in pixels of the input."""
+    """Along one axis: field and stride in pixels of the input, and how many places there are."""
 
     field: float
     stride: float
+    places: float = math.nan
 
 
 class Step(NamedTuple):
@@ -35,11 +36,13 @@ UNKNOWN: Field = (Axis(math.nan, math.nan), Axis(math.nan, math.nan))
 
 #: Operations after which a value may depend on the whole picture, or its place is no longer clear.
 GLOBAL = {
-    "mm", "bmm", "addmm", "baddbmm", "mean", "sum", "amax", "amin", "max", "min", "var", "std",
+    "bmm", "baddbmm", "mean", "sum", "amax", "amin", "max", "min", "var", "std",
     "var_mean", "std_mean", "_softmax", "_log_softmax", "cumsum", "sort", "topk", "roll", "flip",
     "_adaptive_avg_pool2d", "adaptive_max_pool2d", "native_group_norm", "grid_sampler_2d",
     "_native_multi_head_attention", "linalg_vector_norm", "col2im", "im2col",
 }  # fmt: skip
+#: The same, unless they act on each place for itself, as a linear layer on the units does.
+PRODUCTS = ("mm", "addmm")
 #: The same, where several operations share the beginning of their names.
 GLOBAL_BEGINNINGS = ("_scaled_dot_product", "upsample_", "_upsample_", "_fft_")
 
@@ -53,13 +56,14 @@ class FieldTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, source: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fields: dict[int, Field] = {id(source): (Axis(1.0, 1.0), Axis(1.0, 1.0))}
+        height, width = (Axis(1.0, 1.0, places) for places in source.shape[2:])
+        self._fields: dict[int, Field] = {id(source): (height, width)}
         self._alive: list[Any] = [source]
 
-    def of(self, tensor: Tensor) -> Axis:
+    def of(self, tensor: Tensor) -> tuple[float, float]:
         """The receptive field and stride of a tensor along its larger axis; NaN if undefined."""
         height, width = self._fields.get(id(tensor), UNKNOWN)
-        return Axis(max(height.field, width.field), max(height.stride, width.stride))
+        return max(height.field, width.field), max(height.stride, width.stride)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -68,11 +72,24 @@ class FieldTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         outputs = func(*args, **(kwargs or {}))
         fields = [self._fields[id(t)] for t in _tensors(args) if id(t) in self._fields]
         if fields:
-            field = _after(func.overloadpacket.__name__, args, _widest(fields))
+            name, field = func.overloadpacket.__name__, _widest(fields)
+            if name in PRODUCTS and not self._by_place(args, field):
+                field = UNKNOWN
+            field = _after(name, args, outputs, field)
             for tensor in _tensors((outputs,)):
                 self._fields[id(tensor)] = field
                 self._alive.append(tensor)  # ids are only unique among the living
         return outputs
+
+    def _by_place(self, args: tuple[Any, ...], field: Field) -> bool:
+        """Whether a product takes weights times the units of each place.
+
+        Places are then the rows. Where there are as many units, they might be the rows as well.
+        """
+        inputs, weights = args[-2:]
+        rows, columns = inputs.shape
+        places = field[0].places * field[1].places
+        return id(weights) not in self._fields and rows == places and rows != columns
 
 
 def _tensors(values: Sequence[Any]) -> list[Tensor]:
@@ -89,13 +106,13 @@ def _widest(fields: list[Field]) -> Field:
     if UNKNOWN in fields:
         return UNKNOWN
     height, width = (
-        Axis(max(a.field for a in axis), max(a.stride for a in axis))
+        Axis(*(max(values) for values in zip(*axis, strict=True)))
         for axis in zip(*fields, strict=True)
     )
     return height, width
 
 
-def _after(name: str, args: tuple[Any, ...], field: Field) -> Field:
+def _after(name: str, args: tuple[Any, ...], outputs: Any, field: Field) -> Field:
     if name in GLOBAL or name.startswith(GLOBAL_BEGINNINGS):
         return UNKNOWN
     reader = READERS.get(name)
@@ -104,11 +121,15 @@ def _after(name: str, args: tuple[Any, ...], field: Field) -> Field:
     steps = reader(args)
     if steps is None or field is UNKNOWN:
         return UNKNOWN
+    if steps == UNCHANGED:
+        return field
     height, width = (
         Axis(
-            axis.field + (step.kernel - 1) * step.dilation * axis.stride, axis.stride * step.stride
+            axis.field + (step.kernel - 1) * step.dilation * axis.stride,
+            axis.stride * step.stride,
+            places,
         )
-        for axis, step in zip(field, steps, strict=True)
+        for axis, step, places in zip(field, steps, _tensors((outputs,))[0].shape[2:], strict=True)
     )
     return height, width
 

@@ -39,6 +39,9 @@ def field(found, layer):
         ("resnet18", "layer4", (435, 32)),
         ("resnet50", "layer4", (427, 32)),  # strides in the 3 x 3; 483 with them in the 1 x 1
         ("mobilenet_v2", "features", (491, 32)),
+        # 4 + 3 x 6 x 4 + 4 + 3 x 6 x 8 + 8 + 9 x 6 x 16 + 16 + 3 x 6 x 32; units are mixed by
+        # linear layers
+        ("convnext_tiny", "features", (1688, 32)),
     ],
 )
 def test_published_fields(name, layer, expected, tables):
@@ -139,6 +142,8 @@ LOCAL = {
     "in place": lambda x: x.clone().relu_().add_(1),
     "batch norm": lambda x: nn.functional.batch_norm(x, torch.zeros(4), torch.ones(4)),
     "every second channel": lambda x: x[:, ::2],
+    "linear on the units": lambda x: nn.functional.linear(x.permute(0, 2, 3, 1), torch.ones(5, 4)),
+    "product with weights": lambda x: (x[0].flatten(1).T @ torch.ones(4, 5)).reshape(1, 14, 14, 5),
 }
 WHOLE = {
     "mean": lambda x: x.mean((2, 3), keepdim=True) + x,
@@ -146,6 +151,11 @@ WHOLE = {
     "attention": lambda x: nn.functional.scaled_dot_product_attention(x, x, x),
     "softmax": lambda x: x.flatten(2).softmax(2).view_as(x),
     "linear": lambda x: nn.functional.linear(x, torch.ones(14, 14)),
+    "linear on the places": lambda x: nn.functional.linear(x.flatten(2), torch.ones(9, 196)),
+    "as many units as places": lambda x: nn.functional.linear(
+        nn.functional.max_pool2d(x, 7).flatten(2), torch.ones(4, 4)
+    ),
+    "pooled by a matrix": lambda x: (torch.ones(196, 4) @ x[0].flatten(1)).view(1, 196, 14, 14),
     "map norm": lambda x: nn.functional.layer_norm(x, tuple(x.shape[1:])),
     "group norm": lambda x: nn.functional.group_norm(x, 2),
     "instance norm": lambda x: nn.functional.instance_norm(x),
