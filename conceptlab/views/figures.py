@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
+LEGEND = 1.1  # inches of an entry
 ROWS = 40  # concepts in one column of the controls
 SHOWN = 6  # concepts in figure 7
 Draw = Callable[["Axes"], "Axes"]
@@ -31,14 +32,12 @@ class Planned:
 
     Args:
         name: of its file, without the ending.
-        part: of the report that shows it: 'scores', 'units', 'controls', 'images' or 'embedding'.
         title: a few words.
         caption: what is plotted and how it was computed.
         draw: makes it.
     """
 
     name: str
-    part: str
     title: str
     caption: str
     draw: Callable[[], "Figure"]
@@ -150,8 +149,9 @@ def _panels(
     for ax in grid.flat[len(draws) :]:
         ax.set_axis_off()
     if one_legend and labels:
+        fit = max(1, int(size[0] * columns / LEGEND))
         figure.legend(labels.values(), labels.keys(), loc="outside lower center", fontsize=8,
-                      frameon=False, ncols=min(len(labels), 6))  # fmt: skip
+                      frameon=False, ncols=min(len(labels), fit))  # fmt: skip
     return figure
 
 
@@ -164,7 +164,6 @@ def _by_category(concepts: pd.DataFrame) -> Iterator[Planned]:
         ]
         yield Planned(
             f"figure2-{slug(model)}",
-            "scores",
             f"Scores by category along the layers of {model}",
             f"Figure 2. Mean {_scores(tasks)} over the concepts of each category, for the layers "
             f"of {model}: probe over all units (left), best single unit (right). Bars are standard "
@@ -190,7 +189,6 @@ def _subsets(subsets: pd.DataFrame) -> Iterator[Planned]:
         ]
         yield Planned(
             f"figure3-{task}-{slug(str(model))}",
-            "units",
             f"How many units a concept needs: {TASKS[str(task)]}, {model}",
             f"Figure 3. Mean {SCORE[str(task)]} over the concepts of each category against F: the "
             "F units of largest absolute weight are kept, and their weights learned anew "
@@ -212,7 +210,6 @@ def _per_unit(concepts: pd.DataFrame, units: dict[str, dict[str, int]]) -> Itera
         ]
         yield Planned(
             f"figure5-{slug(model)}",
-            "units",
             f"Units that several concepts share: {model}",
             "Figure 5. Units by the number of concepts that they are the best unit for, chosen on "
             "train; units that are best for no concept are counted in the legend.",
@@ -237,7 +234,6 @@ def _models(concepts: pd.DataFrame) -> Iterator[Planned]:
     draws: list[Draw] = [partial(_draw_models, concepts, task) for task in tasks]
     yield Planned(
         "figure6",
-        "scores",
         "Networks and layers",
         f"Figure 6. Mean {_scores(tasks)} over the concepts of each category for every network and "
         "layer: bars are probes over all units with standard errors, diamonds the best single "
@@ -261,7 +257,6 @@ def _distributions(per_image: pd.DataFrame) -> Iterator[Planned]:
         draws: list[Draw] = [partial(_draw_distribution, rows, str(name)) for name in names]
         yield Planned(
             f"figure7-{slug(str(model))}",
-            "images",
             f"Scores of single images: {model}, {layer}",
             f"Figure 7. IoU_ind of the images that show a concept, non-zero part, for the "
             f"{len(names)} concepts that most images show, in the layer with the highest mean "
@@ -284,7 +279,6 @@ def _distances(distances: pd.DataFrame) -> Iterator[Planned]:
         draw: Draw = partial(_draw_distances, rows, task)
         yield Planned(
             f"figure10-{task}",
-            "embedding",
             f"Distances between embeddings: {TASKS[task]}",
             f"Figure 10. D_ij, the squared Frobenius norm of the difference of two networks' "
             f"matrices of cosines between concept vectors, over {over} concepts.",
@@ -310,7 +304,6 @@ def _controls(concepts: pd.DataFrame) -> Iterator[Planned]:
             ]
             yield Planned(
                 f"controls-{task}-{slug(model)}",
-                "controls",
                 f"Controls: {TASKS[task]}, {model}, {layer}",
                 f"{SCORE[task]} of every concept, in the network's layer with the highest mean "
                 "score of the probe.",

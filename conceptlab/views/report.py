@@ -7,10 +7,12 @@ import pandas as pd
 
 from conceptlab.files import write_text
 from conceptlab.views.cells import Table, table_of
-from conceptlab.views.figures import planned
+from conceptlab.views.figures import DPI, planned
 from conceptlab.views.pages import concept_pages, data_uri, overview, too_few, unit_rows
 from conceptlab.views.style import SCORE, TASKS
 from conceptlab.views.tables import read_examples, read_json, read_tables
+
+PIXELS = 96  # of a page, per inch of a figure: text is as large in all of them
 
 
 def write_report(run: Path) -> Path:
@@ -72,13 +74,21 @@ def _title(settings: Path, run: Path) -> str:
     return run.resolve().name
 
 
-def _figures(run: Path, tables: dict[str, pd.DataFrame]) -> list[dict[str, str]]:
-    """The figures that the tables allow and that have been drawn, with their captions."""
-    return [
-        {"uri": data_uri(path), "caption": plan.caption}
-        for plan in planned(tables)
-        if (path := run / "figures" / f"{plan.name}.png").is_file()
-    ]
+def _figures(run: Path, tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """The figures that the tables allow and that have been drawn, with titles and captions."""
+    from PIL import Image
+
+    found = []
+    for plan in planned(tables):
+        path = run / "figures" / f"{plan.name}.png"
+        if path.is_file():
+            with Image.open(path) as picture:
+                width = round(picture.width * PIXELS / DPI)
+            found.append(
+                {"uri": data_uri(path), "title": plan.title, "caption": plan.caption,
+                 "width": width}
+            )  # fmt: skip
+    return found
 
 
 def _size(manifest: dict[str, Any]) -> str:
