@@ -34,6 +34,10 @@ def _globals(
     del debug, version
     options.given_seed, options.device = seed, device
     options.quiet, options.json = quiet, as_json
+    if quiet:
+        os.environ.setdefault(
+            "HF_HUB_DISABLE_PROGRESS_BARS", "1"
+        )  # of the source of timm's weights
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("conceptlab").setLevel(logging.WARNING if quiet else logging.INFO)
 

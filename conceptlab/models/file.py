@@ -1,5 +1,6 @@
 """`file:PATH.py:FACTORY`: a network of one's own."""
 
+import contextlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -20,14 +21,15 @@ def build(rest: str, bare: bool) -> Built:
     """
     del bare  # only the factory knows whether it loads weights
     text, _, factory = rest.rpartition(":")
-    path = Path(text)
+    path = Path(text).expanduser()  # no shell expands ~ behind a colon
     if not text or not factory:
         raise ModelError(f"write a model of your own as file:PATH.py:FACTORY; got file:{rest}")
     if not path.is_file():
         raise ModelError(f"there is no file {path} to take a model from")
     module = _call(path, factory)
     if not isinstance(module, nn.Module):
-        raise ModelError(f"{factory} in {path} returns a {type(module).__name__}, and no nn.Module")
+        kind = type(module).__name__
+        raise ModelError(f"{factory} in {path} returns {kind}, which is no torch.nn.Module")
     kinds: dict[str, Any] = {
         "size": int, "mean": tuple | list, "std": tuple | list, "class_names": tuple | list
     }  # fmt: skip
@@ -45,10 +47,12 @@ def _call(path: Path, factory: str) -> object:
     code = importlib.util.module_from_spec(spec)
     sys.modules[name] = code
     try:
-        spec.loader.exec_module(code)
-        if not hasattr(code, factory):
-            raise ModelError(f"{path} has no {factory!r}; {near_matches(factory, vars(code))}")
-        made: object = getattr(code, factory)()
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for our own answer
+            spec.loader.exec_module(code)
+            functions = [k for k, v in vars(code).items() if callable(v) and not k.startswith("_")]
+            if not hasattr(code, factory):
+                raise ModelError(f"{path} has no {factory!r}; {near_matches(factory, functions)}")
+            made: object = getattr(code, factory)()
         return made
     except ModelError:
         raise

@@ -20,6 +20,7 @@ from conceptlab.errors import ConceptlabError, InputError, LayerError, ModelErro
 from conceptlab.models.field import FieldTracker, parameters_of
 from conceptlab.models.grid import first_tensor, grid_of, is_floating
 from conceptlab.models.picture import see
+from conceptlab.models.source import first_line
 from conceptlab.models.watch import evaluating, runs_once, twice, watch
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.resample import upsample
@@ -124,8 +125,9 @@ class ProbedModel:
         try:
             self.module.to(device)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"cannot run on device {str(device)!r} ({reason})") from error
+            raise InputError(
+                f"cannot run on device {str(device)!r} ({first_line(error)})"
+            ) from error
         return self
 
     def decode(self, image: Image.Image) -> NDArray[np.uint8]:
@@ -161,6 +163,8 @@ class ProbedModel:
             LayerError: a name that matches nothing, or no layer that can be probed: one that runs
                 more than once, is not reached, or gives no grid of units.
         """
+        if not patterns or not all(patterns):
+            raise LayerError("name at least one layer; an empty name is none")
         table = self._layers
         names = table["layer"].tolist()
         usable = set(table.loc[(table["calls"] == 1) & table["shape"].notna(), "layer"])
@@ -170,8 +174,6 @@ class ProbedModel:
             if not found:
                 raise LayerError(self._unusable(pattern))
             chosen |= found
-        if not chosen:
-            raise LayerError("name at least one layer")
         return [n for n in names if n in chosen]
 
     def _unusable(self, pattern: str) -> str:
@@ -271,9 +273,8 @@ class ProbedModel:
             raise
         except Exception as error:  # a network may raise anything; say which and where
             raise ModelError(
-                f"{self.spec} cannot run on a {size} x {size} picture "
-                f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
-                "give another --size"
+                f"{self.spec} cannot run on a {size} x {size} picture of float32 values "
+                f"({first_line(error)}); another size is given with --size"
             ) from error
         finally:
             for handle in handles:

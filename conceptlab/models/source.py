@@ -44,3 +44,8 @@ class Built:
 #: By prefix: (the rest of the specification, bare: whether to leave the weights random since
 #: others follow or none are wanted) -> network.
 SOURCES: Registry[Callable[[str, bool], Built]] = Registry("model source")
+
+
+def first_line(error: object) -> str:
+    """The first line of what an exception says, or what it is called if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,11 +1,16 @@
 """`torchvision:NAME[@WEIGHTS]`."""
 
+import contextlib
 import inspect
+import logging
+import sys
 from typing import Any
 
 from conceptlab.errors import ModelError
-from conceptlab.models.source import SOURCES, Built
+from conceptlab.models.source import SOURCES, Built, first_line
 from conceptlab.registry import near_matches
+
+log = logging.getLogger(__name__)
 
 
 @SOURCES.register("torchvision")
@@ -28,15 +33,19 @@ def build(rest: str, bare: bool) -> Built:
         raise ModelError(f"{name} has no weights {tag!r}; {near_matches(tag, choices.__members__)}")
     enum = choices[tag] if tag else getattr(choices, "DEFAULT", None)
     download = bool(tag) and not bare
-    options = {"weights": enum} if download else _bare_options(name, models.get_model_builder(name))
+    options: dict[str, Any] = {"weights": enum, "progress": log.isEnabledFor(logging.INFO)}
+    if not download:
+        options = _bare_options(name, models.get_model_builder(name))
     try:
-        module = models.get_model(name, **options)
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for our own answer
+            module = models.get_model(name, **options)
     except (OSError, RuntimeError) as error:
         if not download:
             raise
+        reason = first_line(getattr(error, "reason", error))
         raise ModelError(
-            f"the weights {tag} of {name} cannot be downloaded ({str(error).splitlines()[0]}); "
-            "give a file with --weights"
+            f"the weights {tag} of {name} cannot be downloaded ({reason}); give a file with "
+            "--weights"
         ) from error
     return Built(
         module, name, trained=download, training_only=TRAINING_ONLY, **_preprocessing(enum)

@@ -182,7 +182,8 @@ def test_a_factorys_source_counts(factory):
     ("name", "message"),
     [
         ("mak", r"mine\.py has no 'mak'; nearest: make"),
-        ("text", r"text in .*mine\.py returns a str, and no nn\.Module"),
+        ("torhc", r"mine\.py has no 'torhc'; known: make, plain, text, fails$"),
+        ("text", r"text in .*mine\.py returns str, which is no torch\.nn\.Module"),
         ("fails", r"fails in .*mine\.py fails \(KeyError: 'weights\.pth'\)"),
     ],
 )
@@ -196,6 +197,16 @@ def test_a_file_that_fails(factory, content):
     factory.write_text(content)
     with pytest.raises(ModelError, match=r"make in .*mine\.py fails"):
         load_model(f"file:{factory}:make")
+
+
+def test_what_a_factory_prints_is_no_answer(tmp_path, capsys, monkeypatch):
+    made = "\nprint('read')\ndef talk():\n    print('made')\n    return make()\n"
+    (tmp_path / "talks.py").write_text(FACTORY + made)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    load_model("file:~/talks.py:talk")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("read\nmade\n")
 
 
 def test_a_ready_module(factory):

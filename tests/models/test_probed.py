@@ -194,12 +194,16 @@ def test_layers_that_cannot_be_probed(pattern, message):
 def test_no_layers():
     with pytest.raises(LayerError, match="name at least one layer"):
         probed().resolve([])
+    with pytest.raises(LayerError, match="name at least one layer"):
+        probed().resolve(["conv1", ""])
 
 
 def test_an_input_size_that_the_network_cannot_take():
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
-    with pytest.raises(ModelError, match=r"test:net cannot run on a 8 x 8 .*another --size"):
+    with pytest.raises(ModelError, match=r"test:net cannot run on a 8 x 8 .*another size is given"):
         probed(module).layers()
+    with pytest.raises(ModelError, match=r"cannot run on a 8 x 8 picture of float32 .*Half"):
+        probed(nn.Conv2d(3, 2, 1).half()).layers()
 
 
 def test_activations_by_hand():

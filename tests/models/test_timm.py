@@ -1,5 +1,6 @@
 """timm's networks, where it is installed."""
 
+import logging
 import sys
 
 import pytest
@@ -34,18 +35,24 @@ def test_windows_of_a_swin_are_no_pictures():
         model.resolve(["layers.0.blocks.0.attn.qkv"])
 
 
-def test_downloads_are_asked_for_only_where_they_are_wanted(monkeypatch):
-    made, asked = timm.create_model, []
+def test_downloads_are_asked_for_only_where_they_are_wanted(monkeypatch, caplog):
+    made, asked, hub = timm.create_model, [], logging.getLogger("huggingface_hub.utils._http")
+    level = logging.getLogger("huggingface_hub").level
 
     def create(name, pretrained):
         asked.append(pretrained)
         if pretrained:
-            raise ConnectionError("no network")
+            hub.warning("Retrying in 8s")
+            raise ConnectionError("no network\nat all")
         return made(name, pretrained=False)
 
     monkeypatch.setattr(timm, "create_model", create)
     load_model("timm:mobilenetv3_small_050")
     load_model("timm:mobilenetv3_small_050@pretrained", untrained=True)
     assert asked == [False, False]
-    with pytest.raises(ModelError, match=r"mobilenetv3_small_050 cannot be downloaded.*--weights"):
+    caplog.clear()
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "propagate", True)
+    with pytest.raises(ModelError, match=r"cannot be downloaded \(no network\); .*--weights"):
         load_model("timm:mobilenetv3_small_050@pretrained")
+    assert caplog.text == ""  # of what the hub's client says, the sentence is enough
+    assert logging.getLogger("huggingface_hub").level == level

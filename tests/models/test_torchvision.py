@@ -24,11 +24,14 @@ def offline(monkeypatch, tmp_path):
     return asked
 
 
-def test_a_failed_download_is_one_sentence_that_says_what_to_do(offline):
+def test_a_failed_download_is_one_sentence_that_says_what_to_do(offline, capsys):
     with pytest.raises(ModelError, match=r"IMAGENET1K_V1 of squeezenet1_1 cannot.*--weights") as e:
         load_model("torchvision:squeezenet1_1@IMAGENET1K_V1")
     assert "\n" not in str(e.value)
     assert len(offline) == 1
+    said = capsys.readouterr()
+    assert said.out == ""  # stdout is for answers
+    assert said.err.startswith("Downloading: ")
 
 
 def test_nothing_is_downloaded_where_weights_are_given_or_not_wanted(offline, tmp_path):
