@@ -30,6 +30,7 @@ DECILES = 10
 UNITS = 12
 IMAGES = 5
 SIDE = 112
+GAP = 2  # white pixels between pictures side by side
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class _Maker:
         row = Image.new("RGB", (SIDE * len(masks), SIDE))
         for place, mask in enumerate(masks):
             row.paste(overlay(picture, mask), (place * SIDE, 0))
+            if place:
+                row.paste((255, 255, 255), (place * SIDE, 0, place * SIDE + GAP, SIDE))
         buffer = io.BytesIO()
         row.save(buffer, "JPEG", quality=82)
         return buffer.getvalue()

@@ -8,7 +8,7 @@ import pandas as pd
 HEADS = {
     "model": "network", "n_train": "train images", "n_val": "scored images",
     "best_unit": "best unit", "best_unit_score": "unit score", "probe_score": "probe score",
-    "probe_low": "from", "probe_high": "to", "chance_score": "unit by chance",
+    "probe_low": "95 % from", "probe_high": "to", "chance_score": "unit by chance",
     "shuffled_score": "shuffled", "untrained_score": "untrained", "iou_ind": "mean IoU_ind",
     "n_concepts": "concepts", "share_probe_at_least_unit": "probe at least as good",
     "mean_unit": "mean best unit", "mean_probe": "mean probe", "too_few": "too few examples",

@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 EDGE = (255, 221, 51)
-DIM = 0.35
+DIM = 0.6
+GREY = (0.299, 0.587, 0.114)  # luminance, ITU-R BT.601
 GAP, LINE = 6, 16  # pixels between pictures, and of a line of caption
 
 
 def overlay(
     picture: Image.Image, mask: NDArray[np.bool_], color: tuple[int, int, int] = EDGE
 ) -> Image.Image:
-    """The picture with everything outside the mask darkened, and the mask's border drawn.
+    """The picture with all outside the mask grey and darker, and the mask's border drawn.
 
     Args:
         picture: of any mode, (h, w).
@@ -30,7 +31,8 @@ def overlay(
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
     if mask.shape != pixels.shape[:2]:
         raise ValueError(f"a mask of {mask.shape} does not fit a picture of {pixels.shape[:2]}")
-    shown = np.where(mask[:, :, None], pixels, pixels * DIM)
+    outside = DIM * (pixels @ np.array(GREY, dtype=np.float32))
+    shown = np.where(mask[:, :, None], pixels, outside[:, :, None])
     inner = mask.copy()
     inner[1:-1, 1:-1] = (
         mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from conceptlab.views.cells import table_of
+from conceptlab.views.plots import iou_label
 from conceptlab.views.style import TASKS
 
 BINS = 20
@@ -168,16 +169,12 @@ def _histogram(rows: pd.DataFrame) -> list[dict[str, Any]]:
     series: list[dict[str, Any]] = []
     for column, name in (("iou_unit", "best unit"), ("iou_probe", "probe")):
         values = rows[column].dropna().to_numpy(dtype=float)
-        above = values[values > 0]
-        counts, _ = np.histogram(above, np.linspace(0, 1, BINS + 1))
+        counts, _ = np.histogram(values[values > 0], np.linspace(0, 1, BINS + 1))
         series.append(
             {
-                "name": name,
+                "label": iou_label(rows[column], name),
                 "kind": column.removeprefix("iou_"),
                 "counts": counts,
-                "zeros": f"{float((values == 0).mean()):.0%}" if len(values) else "-",
-                "mean": f"{above.mean():.2f}" if len(above) else "-",
-                "sd": f"{above.std():.2f}" if len(above) else "-",
             }
         )
     most = max(1, *(int(s["counts"].max()) for s in series))

@@ -268,6 +268,7 @@ def plot_iou_distribution(
         ax.hist(values[values > 0], IOU_EDGES.tolist(), color=color, alpha=0.6,
                 label=iou_label(rows[column], name))  # fmt: skip
     ax.set_xlim(0, 1)
+    ax.set_ylim(top=1.45 * ax.get_ylim()[1])  # room for the legend
     ax.locator_params(axis="y", integer=True)
     ax.set_xlabel("IoU_ind above zero", fontsize=9)
     ax.set_ylabel("images", fontsize=9)
