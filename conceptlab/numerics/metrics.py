@@ -80,10 +80,29 @@ def mean_interval(
     return interval(sums[:, 0] / len(values))
 
 
-def binomial_floor(images: int, level: float = 0.95) -> float:
-    """The accuracy that guessing exceeds with probability 1 - level on n balanced images."""
-    from scipy.stats import binom
+def balanced_accuracy(right: NDArray[np.bool_], shown: NDArray[np.bool_]) -> float:
+    """The mean of the accuracies on either kind of images; NaN where a kind is missing.
 
-    if images == 0:
+    Args:
+        right: (n,) whether each image is classified rightly.
+        shown: (n,) its kind.
+    """
+    if shown.all() or not shown.any():
         return float("nan")
-    return float(binom.ppf(level, images, 0.5) / images)
+    return float((right[shown].mean() + right[~shown].mean()) / 2)
+
+
+def balanced_interval(
+    right: NDArray[np.bool_],
+    shown: NDArray[np.bool_],
+    draws: int,
+    generator: np.random.Generator,
+) -> tuple[float, float]:
+    """A 95 % bootstrap interval of `balanced_accuracy`; either kind keeps its number of images."""
+    if shown.all() or not shown.any():
+        return float("nan"), float("nan")
+    means = [
+        bootstrap_sums(side.astype(float)[:, None], draws, generator)[:, 0] / len(side)
+        for side in (right[shown], right[~shown])
+    ]
+    return interval((means[0] + means[1]) / 2)

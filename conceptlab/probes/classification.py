@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.activations.labels import LabelStore, label_store
+from conceptlab.activations.labels import label_store
 from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.logistic import (
     Whitening,
@@ -20,7 +20,7 @@ from conceptlab.numerics.logistic import (
     logits_of,
     rows_times,
 )
-from conceptlab.numerics.metrics import mean_interval
+from conceptlab.numerics.metrics import balanced_accuracy, balanced_interval
 from conceptlab.probes.base import CONFIDENT, PROBES, SINGLE, TOO_FEW, BaseProbe, folds
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectors import ConceptVectors
@@ -60,7 +60,7 @@ class ClassificationProbe(BaseProbe):
             fitted, and say so.
         label_size: side of the label maps, which decides no score here but which store is read.
         shuffle: control: the labels of the training images are permuted among them.
-        seed: of the balanced evaluation set and of the permutation.
+        seed: of the permutation.
 
     Attributes:
         vectors: the fitted `ConceptVectors`, kind 'classification'; `concepts` has columns name,
@@ -189,12 +189,12 @@ class ClassificationProbe(BaseProbe):
     def score(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val"
     ) -> pd.DataFrame:
-        """Accuracy per concept on balanced images of a split.
+        """Balanced accuracy per concept on a split.
 
         Returns:
             Columns concept, category, n (images that show it), accuracy.
         """
-        return accuracies(self.vectors, activations, data, split, self.seed, self.label_size)
+        return accuracies(self.vectors, activations, data, split, label_size=self.label_size)
 
 
 def accuracies(
@@ -206,17 +206,18 @@ def accuracies(
     label_size: int | None = None,
     draws: int = 0,
 ) -> pd.DataFrame:
-    """Accuracy of vectors over pooled activations on a balanced set (section 3.2.1).
+    """Accuracy of vectors over pooled activations, balanced (section 3.2.1).
 
-    Of the images that show a concept and those that do not, the larger group is thinned to the size
-    of the smaller with a fixed seed.
+    The images that show a concept and those that do not weigh one half each. That is the mean over
+    all balanced sets, of which the paper draws one: where a concept is rare, or nearly everywhere,
+    one such set leaves most images out, and a single image decides.
 
     Args:
         vectors: one per concept of the data set.
         activations: of the layer that they belong to.
         data: the probe data set.
         split: 'train', 'val' or 'test'.
-        seed: of the choice of images, and of the bootstrap.
+        seed: of the bootstrap.
         label_size: which label store to read.
         draws: bootstrap samples over images for 95 % intervals, columns low and high; 0 leaves them
             out.
@@ -229,37 +230,20 @@ def accuracies(
     store = label_store(activations, data, label_size)
     rows = split_rows(activations, split)
     logits = logits_of(activations.read_pooled(rows), vectors.weights, vectors.bias)
+    known, present = store.judged()[rows], store.present[rows]
     table = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]].copy()
     found = []
-    for c in range(len(vectors)):
-        generator = np.random.default_rng([seed, c])
-        chosen = balanced_rows(store, rows, c, generator)
-        right = (logits[chosen, c] > 0) == store.present[rows[chosen], c]
-        usable = len(chosen) > 0 and vectors.weights[c].any()
-        row = {
-            "n": int((store.present & store.judged())[rows, c].sum()),
-            "accuracy": float(right.mean()) if usable else float("nan"),
-        }
+    for c, usable in enumerate(vectors.usable):
+        shown = present[known[:, c], c]
+        right = (logits[known[:, c], c] > 0) == shown
+        accuracy = balanced_accuracy(right, shown) if usable else float("nan")
+        row = {"n": int(shown.sum()), "accuracy": accuracy}
         if draws:
-            interval = mean_interval(right, draws, generator) if usable else (np.nan, np.nan)
-            row["low"], row["high"] = interval
+            generator = np.random.default_rng([seed, c])
+            interval = balanced_interval(right, shown, draws, generator)
+            row["low"], row["high"] = interval if usable else (np.nan, np.nan)
         found.append(row)
     return pd.concat([table.reset_index(drop=True), pd.DataFrame(found)], axis=1)
-
-
-def balanced_rows(
-    store: LabelStore,
-    rows: NDArray[np.int64],
-    concept: int,
-    generator: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Places in `rows` of as many images with a concept as without, chosen by chance."""
-    known = store.judged()[rows, concept]
-    yes = np.flatnonzero(known & store.present[rows, concept])
-    no = np.flatnonzero(known & ~store.present[rows, concept])
-    size = min(len(yes), len(no))
-    pick = [generator.permutation(side)[:size] for side in (yes, no)]
-    return np.sort(np.concatenate(pick))
 
 
 def _cross_validated(

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 
 from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.logistic import balanced_weights
+from conceptlab.numerics.metrics import balanced_accuracy
 from conceptlab.probes.classification import ClassificationProbe, accuracies
 from tests.conftest import ToyData, catalogue_of
 
@@ -56,17 +58,29 @@ def test_what_cannot_be_told_apart_falls_back_to_a_single_unit(store_activations
     assert ((single != 0).sum(axis=1) == 1).all()
 
 
-def test_accuracy_is_on_as_many_of_one_kind_as_of_the_other(scenes):
+def test_accuracy_is_scikit_learns_balanced_accuracy(scenes):
     data, acts = scenes
     probe = ClassificationProbe(min_examples=5).fit(acts, data)
-    one = accuracies(probe.vectors, acts, data, "val", seed=1, draws=50)
-    same = accuracies(probe.vectors, acts, data, "val", seed=1, draws=50)
-    assert one.equals(same)
-    assert (one["low"] <= one["accuracy"])[:2].all()
-    shows = (data._planes[60:] == 0).any(axis=(1, 2, 3)).sum()
-    assert one["n"][0] == shows
-    size = 2 * min(shows, 30 - shows)
-    assert one["accuracy"][0] * size == pytest.approx(round(one["accuracy"][0] * size))
+    found = accuracies(probe.vectors, acts, data, "val", seed=1, draws=50)
+    assert found.equals(accuracies(probe.vectors, acts, data, "val", seed=1, draws=50))
+    said = acts.pooled[60:] @ probe.vectors.weights.T + probe.vectors.bias > 0
+    for concept in (0, 1):
+        shows = (data._planes[60:] == concept).any(axis=(1, 2, 3))
+        assert found["n"][concept] == shows.sum()
+        expected = balanced_accuracy_score(shows, said[:, concept])
+        assert found["accuracy"][concept] == pytest.approx(expected)
+        assert found["low"][concept] <= expected <= found["high"][concept]
+    assert np.isnan(found["accuracy"][2])  # every image shows it
+
+
+def test_accuracy_is_the_mean_over_balanced_sets():
+    rng = np.random.default_rng(0)
+    shown, right = np.arange(60) < 7, rng.random(60) < 0.6
+    drawn = [
+        np.concatenate([right[:7], rng.choice(right[7:], 7, replace=False)]).mean()
+        for _ in range(4000)
+    ]
+    assert balanced_accuracy(right, shown) == pytest.approx(np.mean(drawn), abs=0.01)
 
 
 def test_best_border_is_the_best_of_all(scenes):
