@@ -67,6 +67,23 @@ def test_layers_says_shapes_and_bytes(conceptlab, answer):
     assert "(96, 8, 8)" in out
 
 
+def test_a_table_has_all_its_rows_and_whole_numbers_look_whole(conceptlab, answer):
+    rows = answer("layers", "torchvision:densenet121")
+    _, out, _ = conceptlab("layers", "torchvision:densenet121")
+    lines = out.splitlines()
+    assert len(lines) == len(rows) + 1 == 433
+    assert lines[1].split() == "features.conv0 Conv2d (64, 112, 112) 2 7 9408 1605632 1".split()
+    assert lines[-1].split() == "classifier Linear (1000, 1, 1) - - 1025000 2000 1".split()
+
+
+@pytest.mark.parametrize("group", [(), ("data",), ("probe",), ("cache",), ("units",)])
+def test_the_list_of_commands_says_whole_sentences(conceptlab, monkeypatch, group):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = conceptlab(*group, "--help")
+    assert code == 0
+    assert "..." not in out.partition("Commands:")[2]
+
+
 def test_data_describe_counts(conceptlab, answer):
     rows = answer("data", "describe", DATA)
     assert len(rows) == 116

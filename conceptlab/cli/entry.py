@@ -15,18 +15,24 @@ from conceptlab.errors import CacheError, ConceptlabError, UnfinishedError
 
 INTERRUPTED = 130
 STOPPED = "interrupted; the same command continues where it stopped"
+EPILOG = (
+    "Options of this list may also stand after the command. Exit codes: 0 done, 2 wrong input, 3 "
+    "unfinished and 130 interrupted (the same command continues)."
+)
 GLOBAL_VALUES = ("--seed", "--device")
 GLOBAL_FLAGS = ("--quiet", "--json", "--debug")
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
-@app.callback()
+@app.callback(epilog=EPILOG)
 def _globals(
     version: Annotated[bool, typer.Option("--version", help="Say the version and stop.")] = False,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=LAST_SEED, help="Of everything left to chance.")
+        int | None, typer.Option(min=0, max=LAST_SEED, help="Seed of all that is left to chance.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where networks run: cpu, cuda, cuda:1, mps.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars, no remarks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,

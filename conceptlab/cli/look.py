@@ -32,9 +32,11 @@ def layers(
     model: ModelArg,
     weights: WeightsOpt = None,
     size: SizeOpt = None,
-    match: Annotated[list[str] | None, typer.Option("--layer", "-l", help="Only these.")] = None,
+    match: Annotated[
+        list[str] | None, typer.Option("--layer", "-l", help="Only these: names or globs.")
+    ] = None,
 ) -> None:
-    """List a model's layers: shape, stride, receptive field, cache bytes per image."""
+    """List layers: shape, stride, receptive field, bytes per image."""
     loaded = open_model(model, weights=weights, size=size)
     table = loaded.layers()
     if match:
@@ -58,7 +60,7 @@ def describe(data: DataArg) -> None:
 
 @data_app.command("validate")
 def validate(data: DataArg) -> None:
-    """Say what is wrong with a data set, file by file; exit 2 if anything is."""
+    """Say what is wrong, file by file. Exit 2 if anything is; remarks stop nothing."""
     problems = open_data(data).validate()
     wrong = [p for p in problems if p.severity == "error"]
     if options.json:
@@ -67,7 +69,8 @@ def validate(data: DataArg) -> None:
     else:
         for p in problems:
             typer.echo(f"{p.severity}: {p.file}: {p.message}")
-        typer.echo(f"{len(wrong)} errors, {len(problems) - len(wrong)} remarks")
+        counts = {"error": len(wrong), "remark": len(problems) - len(wrong)}
+        typer.echo(", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items()))
     if wrong:
         raise typer.Exit(2)
 
@@ -79,7 +82,7 @@ def prepare(
     size: Annotated[int, typer.Option("--size", min=2, help="The network's input size.")] = 224,
     label_size: LabelOpt = 0,
 ) -> None:
-    """Bring the label maps to the label size and keep them in the cache."""
+    """Keep label maps of one size in the cache. Other commands do so by themselves."""
     from conceptlab.activations.labels import prepare_labels
     from conceptlab.activations.store import cache_root
     from conceptlab.numerics.geometry import Geometry
@@ -100,7 +103,7 @@ def cache_ls(cache: CacheOpt = None) -> None:
 
 @cache_app.command("verify")
 def cache_verify(cache: CacheOpt = None) -> None:
-    """Check every block against its checksum; name each damaged one and exit 3 if there are any."""
+    """Check every block by its checksum. Names each damaged one; exit 3 if one is."""
     from conceptlab.activations.maintain import verify
     from conceptlab.activations.store import cache_root
 
@@ -131,11 +134,16 @@ def cache_prune(
 
 @units_app.command("summarize")
 def units_summarize(
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.csv", help="Network Dissection's result, or tables/units.csv."
+        ),
+    ],
     threshold: Annotated[float, typer.Option(help="IoU above which a unit detects.")] = 0.04,
     rule: Annotated[str, typer.Option(help="every-category or best-label.")] = "every-category",
 ) -> None:
-    """Count detectors and unique detectors in a table of units, theirs or ours."""
+    """Count detectors and unique detectors of each category."""
     from conceptlab.probes.summary import summarize_units
 
     if not math.isfinite(threshold):

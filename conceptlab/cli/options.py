@@ -98,21 +98,24 @@ CacheOpt = Annotated[
 ]
 OutOpt = Annotated[Path, typer.Option("--out", help="Run folder; several commands may share it.")]
 WeightsOpt = Annotated[
-    str | None, typer.Option("--weights", help="A .safetensors file or a state dict.")
+    str | None,
+    typer.Option("--weights", help="A .safetensors file, or a state dict that torch saved."),
 ]
-MeanOpt = Annotated[str | None, typer.Option("--mean", help="R,G,B")]
-StdOpt = Annotated[str | None, typer.Option("--std", help="R,G,B")]
+MeanOpt = Annotated[str | None, typer.Option("--mean", help="R,G,B of pictures in 0..1.")]
+StdOpt = Annotated[str | None, typer.Option("--std", help="R,G,B of pictures in 0..1.")]
 SizeOpt = Annotated[
     int | None, typer.Option("--size", min=1, help="Pixels on a side of the input.")
 ]
-FitOpt = Annotated[str | None, typer.Option("--fit", help="whole (default) or crop.")]
+FitOpt = Annotated[
+    str | None, typer.Option("--fit", help="whole picture (default), or the centre crop.")
+]
 DtypeOpt = Annotated[str, typer.Option("--dtype", help="float16 or float32.")]
-BatchOpt = Annotated[int, typer.Option("--batch-size", min=1, help="Images a pass.")]
-TauOpt = Annotated[float, typer.Option("--tau", help="Share of activations above the threshold.")]
+BatchOpt = Annotated[int, typer.Option("--batch-size", min=1, help="Images per pass.")]
+TauOpt = Annotated[float, typer.Option("--tau", help="Share of activations above a threshold.")]
 LabelOpt = Annotated[
     int, typer.Option("--label-size", min=0, help="Side of the label maps; 0: half the input.")
 ]
-SplitOpt = Annotated[str, typer.Option("--split", help="Split to score on.")]
+SplitOpt = Annotated[str, typer.Option("--split", help="Split to score on: train, val, test.")]
 DryOpt = Annotated[bool, typer.Option("--dry-run", help="Only say bytes and expected time.")]
 
 
@@ -123,7 +126,18 @@ def show(table: "pd.DataFrame") -> None:
     elif table.empty:
         typer.echo("none")
     else:
-        typer.echo(table.to_string(index=False, max_rows=200, na_rep="-", float_format="%.4f"))
+        whole = {name: _whole_number for name in table if _is_whole(table[name])}
+        typer.echo(table.to_string(index=False, na_rep="-", float_format="%.4f", formatters=whole))
+
+
+def _is_whole(column: "pd.Series") -> bool:
+    """Whether a column is of floats, and all that are known are whole numbers."""
+    known = column.dropna()
+    return column.dtype.kind == "f" and len(known) > 0 and bool((known % 1 == 0).all())
+
+
+def _whole_number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.0f}"
 
 
 def say(value: dict[str, Any]) -> None:

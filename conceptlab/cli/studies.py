@@ -25,7 +25,7 @@ def demo(
     cache: CacheOpt = None,
     images: Annotated[int, typer.Option("--images", min=60, help="Pictures to draw.")] = 400,
 ) -> None:
-    """Probe a small built-in network with drawn scenes, end to end; writes a report."""
+    """Probe built-in networks with drawn pictures; writes a report."""
     from conceptlab.study.settings import (
         CompareSettings,
         DataSettings,
@@ -50,14 +50,14 @@ def demo(
 
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.toml")],
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="Data, models, layers.")],
     out: Annotated[Path | None, typer.Option("--out", help="Run folder (else runs/NAME).")] = None,
     cache: CacheOpt = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the models.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     dry_run: DryOpt = False,
 ) -> None:
-    """Run a study: all its models and layers, tables, figures and report."""
+    """Run a study: models, layers, tables, figures and a report."""
     from conceptlab.study.folder import safe
     from conceptlab.study.settings import read_study
 

@@ -149,7 +149,7 @@ def segment(
     loss: Annotated[str, typer.Option(help="bce, or net2vec for eq. 4 as printed.")] = "bce",
     split: SplitOpt = "val",
 ) -> None:
-    """Learn to segment every concept by all units, as in equations 2 to 4."""
+    """Segment every concept by all units (equations 2 to 4)."""
     from conceptlab.study.run import make_dissection, make_segmentation
     from conceptlab.study.settings import DissectSettings, SegmentSettings
 
@@ -175,7 +175,7 @@ def classify(
     batch_size: BatchOpt = 32,
     split: SplitOpt = "val",
 ) -> None:
-    """Learn to tell the images that show each concept, as in equation 5."""
+    """Tell the images that show each concept (equation 5)."""
     from conceptlab.study.run import make_classification
     from conceptlab.study.settings import ClassifySettings
 
