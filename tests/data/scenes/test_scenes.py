@@ -1,5 +1,6 @@
 """`scenes`: the same pictures always, labels that follow the pixels, something to learn."""
 
+import hashlib
 import pickle
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 
 from conceptlab.data import load_data
 from conceptlab.data.colors import NAMES, name_pixels
-from conceptlab.data.scenes import MATERIALS, OBJECTS, PARTS, draw
+from conceptlab.data.scenes import MATERIALS, OBJECTS, PARTS, VERSION, draw
 from conceptlab.data.scenes.places import PLACES
 from conceptlab.data.scenes.textures import TEXTURES
 from conceptlab.errors import InputError
+from conceptlab.models.builtin import card
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,16 @@ def test_the_same_specification_draws_the_same_pictures(scenes):
     assert again.fingerprint == scenes.fingerprint
     assert again.label_fingerprint == scenes.label_fingerprint
     assert pickle.loads(pickle.dumps(scenes)).fingerprint == scenes.fingerprint
+
+
+def test_pictures_are_those_that_the_built_in_networks_learned():
+    """After a change of any pixel: another VERSION, networks trained anew, and this digest."""
+    digest = hashlib.sha256()
+    for number in range(40):
+        for array in draw(0, number):
+            digest.update(array.tobytes())
+    assert digest.hexdigest().startswith("b910f92ceeb9c8a1"), "with the versions of constraints.txt"
+    assert {entry["drawings"] for entry in card().values()} == {VERSION}
 
 
 def test_fingerprints_notice_another_way_of_drawing(scenes, monkeypatch):

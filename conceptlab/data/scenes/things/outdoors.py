@@ -1,29 +1,9 @@
-"""Things that pictures show: each draws itself, with its parts and materials, at a place."""
+"""Things that stand, grow, drive or swim outside."""
 
 import numpy as np
 
-from conceptlab.data.scenes.canvas import Canvas, Color, Stuff, varied
-
-Rng = np.random.Generator
-
-BRIGHT: tuple[Color, ...] = (
-    (200, 35, 40), (30, 80, 190), (235, 200, 40), (240, 240, 240), (30, 30, 34), (40, 140, 70),
-    (240, 130, 30), (130, 60, 160), (240, 150, 180), (130, 130, 136), (110, 70, 40),
-)  # fmt: skip
-WOOD: Color = (125, 82, 48)
-LEAVES: tuple[Color, ...] = (
-    (45, 120, 50),
-    (70, 150, 60),
-    (30, 90, 45),
-    (200, 120, 30),
-    (150, 160, 50),
-)
-SKIN: tuple[Color, ...] = ((236, 190, 160), (150, 100, 70), (205, 150, 115))
-
-
-def pick(rng: Rng, colors: tuple[Color, ...] = BRIGHT) -> Color:
-    """One of some colours, varied a little."""
-    return varied(rng, colors[rng.integers(len(colors))], 10)
+from conceptlab.data.scenes.canvas import Canvas, Stuff, varied
+from conceptlab.data.scenes.things.palette import LEAVES, WOOD, Rng, pick
 
 
 def house(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
@@ -130,69 +110,6 @@ def boat(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
         c.polygon(sail, Stuff("boat", "sail", "fabric"), color)
 
 
-def person(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A head, a body, arms, two legs."""
-    skin, shirt, trousers = pick(rng, SKIN), pick(rng), pick(rng)
-    for side in (-1, 1):
-        c.line(
-            [(x + side * s * 0.06, y - s * 0.45), (x + side * s * 0.09, y)],
-            s * 0.09,
-            Stuff("person", "leg", "fabric"),
-            trousers,
-        )
-        c.line(
-            [(x + side * s * 0.1, y - s * 0.74), (x + side * s * 0.2, y - s * 0.48)],
-            s * 0.07,
-            Stuff("person", "arm", "fabric"),
-            shirt,
-        )
-    c.box(
-        x - s * 0.12,
-        y - s * 0.78,
-        x + s * 0.12,
-        y - s * 0.4,
-        Stuff("person", "body", "fabric"),
-        shirt,
-    )
-    c.ellipse(x, y - s * 0.88, s * 0.1, s * 0.11, Stuff("person", "head", "skin"), skin)
-
-
-def dog(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A head, a body, four legs, a tail."""
-    fur = pick(rng, ((120, 80, 50), (60, 50, 46), (225, 205, 170), (240, 240, 236)))
-    for leg in (-0.3, -0.18, 0.14, 0.26):
-        c.box(x + leg * s, y - s * 0.3, x + (leg + 0.07) * s, y, Stuff("dog", "leg", "fur"), fur)
-    c.line(
-        [(x - s * 0.32, y - s * 0.42), (x - s * 0.48, y - s * 0.66)],
-        s * 0.07,
-        Stuff("dog", "tail", "fur"),
-        fur,
-    )
-    c.ellipse(x, y - s * 0.4, s * 0.36, s * 0.17, Stuff("dog", "body", "fur"), fur)
-    c.ellipse(
-        x + s * 0.38,
-        y - s * 0.58,
-        s * 0.16,
-        s * 0.14,
-        Stuff("dog", "head", "fur"),
-        varied(rng, fur, 8),
-    )
-    c.ellipse(
-        x + s * 0.52, y - s * 0.56, s * 0.05, s * 0.04, Stuff("dog", "head", "fur"), (25, 20, 20)
-    )
-
-
-def bird(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A body, a head, a raised wing."""
-    color = pick(rng, ((240, 240, 240), (40, 40, 46), (60, 100, 180), (210, 60, 50)))
-    c.ellipse(x, y, s * 0.4, s * 0.18, Stuff("bird", "body", "feathers"), color)
-    c.ellipse(
-        x + s * 0.38, y - s * 0.14, s * 0.14, s * 0.14, Stuff("bird", "head", "feathers"), color
-    )
-    wing = [(x - s * 0.2, y), (x + s * 0.15, y), (x - s * 0.15, y - s * 0.5)]
-    c.polygon(wing, Stuff("bird", "wing", "feathers"), varied(rng, color, 20))
-
-
 def flower(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
     """A stem and petals around a middle."""
     c.line([(x, y), (x, y - s * 0.6)], s * 0.08, Stuff("flower", "stem", "foliage"), (60, 130, 50))
@@ -271,117 +188,6 @@ def streetlight(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
         s * 0.06,
         Stuff("streetlight", "bulb", "glass"),
         pick(rng, ((250, 235, 160), (225, 225, 230))),
-    )
-
-
-def table(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A top and legs, and often a cup."""
-    wood = varied(rng, WOOD, 20)
-    for side in (-1, 1):
-        c.box(
-            x + side * s * 0.4 - s * 0.03,
-            y - s * 0.5,
-            x + side * s * 0.4 + s * 0.03,
-            y,
-            Stuff("table", "leg", "wood"),
-            wood,
-        )
-    c.box(x - s * 0.5, y - s * 0.56, x + s * 0.5, y - s * 0.47, Stuff("table", "top", "wood"), wood)
-    if rng.random() < 0.7:
-        cup(c, rng, x + s * rng.uniform(-0.3, 0.3), y - s * 0.56, s * 0.24)
-
-
-def cup(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A cup with a handle."""
-    color = pick(rng)
-    c.ellipse(
-        x + s * 0.42, y - s * 0.4, s * 0.2, s * 0.22, Stuff("cup", "handle", "ceramic"), color
-    )
-    c.polygon(
-        [
-            (x - s * 0.42, y - s * 0.85),
-            (x + s * 0.42, y - s * 0.85),
-            (x + s * 0.3, y),
-            (x - s * 0.3, y),
-        ],
-        Stuff("cup", "body", "ceramic"),
-        color,
-    )
-
-
-def chair(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A seat, a back, legs."""
-    color = pick(rng, (WOOD, (180, 50, 50), (60, 90, 140), (230, 225, 210)))
-    for leg in (-0.26, 0.22):
-        c.box(
-            x + leg * s, y - s * 0.42, x + (leg + 0.06) * s, y, Stuff("chair", "leg", "wood"), color
-        )
-    c.box(x - s * 0.3, y - s, x - s * 0.2, y - s * 0.4, Stuff("chair", "back", "wood"), color)
-    c.box(
-        x - s * 0.3, y - s * 0.48, x + s * 0.3, y - s * 0.38, Stuff("chair", "seat", "wood"), color
-    )
-
-
-def lamp(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A foot, a post, a shade."""
-    c.ellipse(x, y, s * 0.2, s * 0.05, Stuff("lamp", "post", "metal"), (70, 66, 62))
-    c.line([(x, y), (x, y - s * 0.6)], s * 0.05, Stuff("lamp", "post", "metal"), (70, 66, 62))
-    shade = [
-        (x - s * 0.3, y - s * 0.55),
-        (x + s * 0.3, y - s * 0.55),
-        (x + s * 0.17, y - s),
-        (x - s * 0.17, y - s),
-    ]
-    c.polygon(
-        shade,
-        Stuff("lamp", "shade", "fabric"),
-        pick(rng, ((250, 230, 150), (240, 240, 235), (220, 90, 70), (120, 160, 200))),
-    )
-
-
-def picture(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A framed picture on a wall."""
-    w, h = s * rng.uniform(0.4, 0.6), s * rng.uniform(0.35, 0.5)
-    c.box(
-        x - w,
-        y - h,
-        x + w,
-        y + h,
-        Stuff("picture", "frame", "wood"),
-        pick(rng, (WOOD, (40, 36, 34), (210, 170, 70))),
-    )
-    c.box(
-        x - w * 0.8,
-        y - h * 0.78,
-        x + w * 0.8,
-        y + h * 0.78,
-        Stuff("picture", "", "paper"),
-        pick(rng),
-    )
-    c.ellipse(x, y, w * 0.4, h * 0.4, Stuff("picture", "", "paper"), pick(rng))
-
-
-def bed(c: Canvas, rng: Rng, x: float, y: float, s: float) -> None:
-    """A frame with a headboard, a blanket, a pillow."""
-    wood = varied(rng, WOOD, 20)
-    c.box(x - s * 0.62, y - s * 0.7, x - s * 0.52, y, Stuff("bed", "headboard", "wood"), wood)
-    c.box(x - s * 0.55, y - s * 0.2, x + s * 0.6, y - s * 0.06, Stuff("bed", "frame", "wood"), wood)
-    c.box(x + s * 0.52, y - s * 0.36, x + s * 0.6, y, Stuff("bed", "leg", "wood"), wood)
-    c.box(
-        x - s * 0.52,
-        y - s * 0.42,
-        x + s * 0.52,
-        y - s * 0.14,
-        Stuff("bed", "blanket", "fabric"),
-        pick(rng),
-    )
-    c.ellipse(
-        x - s * 0.36,
-        y - s * 0.46,
-        s * 0.15,
-        s * 0.08,
-        Stuff("bed", "pillow", "fabric"),
-        (238, 236, 232),
     )
 
 
