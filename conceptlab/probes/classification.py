@@ -21,7 +21,7 @@ from conceptlab.numerics.logistic import (
     rows_times,
 )
 from conceptlab.numerics.metrics import balanced_accuracy, balanced_interval
-from conceptlab.probes.base import CONFIDENT, PROBES, SINGLE, TOO_FEW, BaseProbe, folds
+from conceptlab.probes.base import CONFIDENT, FOLDS, PROBES, SINGLE, TOO_FEW, BaseProbe, folds
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectors import ConceptVectors
 
@@ -252,8 +252,8 @@ def _cross_validated(
     """Weights, bias and penalty of the best in cross-validation; whether a single unit is enough.
 
     The penalty is the one of highest held-out balanced accuracy. A single unit is enough (C,) where
-    the combination's is not confidently higher than that of the best unit, chosen on the other
-    images.
+    the combination's is not confidently higher than that of the best unit; there, both the unit and
+    the penalty are chosen without the fold that judges them.
     """
     white = Whitening.of(x)
     z = white.rotate(x)
@@ -261,7 +261,7 @@ def _cross_validated(
     right = np.zeros((len(PENALTIES), *shown.shape), dtype=bool)
     right_alone = np.zeros(shown.shape, dtype=bool)
     all_concepts = np.ones(len(shown), dtype=bool)
-    for held in np.unique(fold):
+    for held in range(FOLDS):
         learn, judge = fold != held, fold == held
         train = balanced_weights(shown, known & learn)  # held-out images weigh nothing
         for place, value in enumerate(PENALTIES):
@@ -273,9 +273,12 @@ def _cross_validated(
         one, border = _single_units(x, shown, known & learn, all_concepts)
         right_alone[:, judge] = (logits_of(x, one, border).T > 0)[:, judge] == shown[:, judge]
     every = balanced_weights(shown, known)
-    best = (every * right).sum(axis=2).argmax(axis=0)  # of equal ones the stiffest
-    chosen = np.array(PENALTIES)[best]
-    gain = every * (right[best, np.arange(len(best))].astype(float) - right_alone)
+    by_fold = np.stack([(every * right)[..., fold == f].sum(axis=2) for f in range(FOLDS)], axis=2)
+    total = by_fold.sum(axis=2)
+    chosen = np.array(PENALTIES)[total.argmax(axis=0)]  # of equal ones the stiffest
+    elsewhere = (total[..., None] - by_fold).argmax(axis=0)  # (C, folds)
+    judged = np.take_along_axis(right, elsewhere[None][..., fold], axis=0)[0]
+    gain = every * (judged.astype(float) - right_alone)
     error = np.sqrt(gain.shape[1]) * gain.std(axis=1)
     found = fit_logistic(z, shown, every, chosen, white.values, 1e-7)
     weights, bias = white.back(found[:, :-1], found[:, -1])
