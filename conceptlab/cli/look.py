@@ -86,8 +86,9 @@ def prepare(
     from conceptlab.activations.labels import prepare_labels
     from conceptlab.activations.store import cache_root
     from conceptlab.numerics.geometry import Geometry
+    from conceptlab.study.settings import DataSettings
 
-    side = label_size or size // 2
+    side = DataSettings(data, label_size or size // 2).label_size
     store = prepare_labels(open_data(data), Geometry(size), (side, side), cache_root(cache))
     say({"images": len(store.present), "concepts": len(store.concepts), "label_size": side})
 

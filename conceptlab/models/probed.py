@@ -123,6 +123,8 @@ class ProbedModel:
             InputError: no such device here.
         """
         try:
+            if torch.device(device).type == "meta":
+                raise RuntimeError("tensors there hold no values")
             self.module.to(device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(

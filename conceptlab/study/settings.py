@@ -20,6 +20,7 @@ from conceptlab.registry import near_matches
 SEGMENT_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 160, 192, 224)
 CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
 SEEDS = 2**32  # what every generator takes
+LARGEST_LABELS = 4096  # on a side; a mask of every concept has to fit in memory
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         _at_least(0, label_size=self.label_size)
+        if self.label_size > LARGEST_LABELS:
+            raise InputError(f"label_size is at most {LARGEST_LABELS}; got {self.label_size}")
 
 
 @dataclass(frozen=True)
