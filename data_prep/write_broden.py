@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conceptlab.data import ProbeDataset, load_data
-from conceptlab.errors import DataError, InputError
+from conceptlab.errors import ConceptlabError, DataError, InputError
 
 WHOLE = ("scene", "texture")
 
@@ -139,7 +139,10 @@ def main() -> None:
     parser.add_argument("data", help="what to write: scenes:n=40, folder:PATH, ...")
     parser.add_argument("out", type=Path, help="a folder that does not exist yet")
     given = parser.parse_args()
-    write_broden(load_data(given.data), given.out)
+    try:
+        write_broden(load_data(given.data), given.out)
+    except ConceptlabError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

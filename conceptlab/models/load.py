@@ -5,6 +5,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ LIBRARIES = ("torch.", "torchvision.", "timm.")
 def load_model(  # noqa: PLR0913 (the contract's own)
     spec: str | nn.Module,
     *,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     size: int | None = None,
@@ -87,7 +88,9 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _build(spec: str | nn.Module, size: int | None, weights: str | None, untrained: bool) -> Built:
+def _build(
+    spec: str | nn.Module, size: int | None, weights: str | Path | None, untrained: bool
+) -> Built:
     if isinstance(spec, nn.Module):
         if size is None:
             raise InputError("say the input size of the module: size=PIXELS")

@@ -3,6 +3,7 @@
 import fnmatch
 import hashlib
 import html
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if not finite or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise InputError(
                 f"mean and std take three numbers, std above 0; got {self.mean} and {self.std}"
             )

@@ -106,7 +106,11 @@ def test_scenes_of_pixels_are_refused(script, tmp_path):
         script.write_broden(load_data(f"folder:{tmp_path / 'folder'}"), tmp_path / "tree")
 
 
-def test_from_the_command_line(script, tmp_path, monkeypatch):
+def test_from_the_command_line(script, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["write_broden.py", "scenes:n=20", str(tmp_path / "tree")])
     script.main()
     assert len(load_data(f"broden:{tmp_path / 'tree'}")) == 20
+    with pytest.raises(SystemExit) as stopped:
+        script.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith("exists already; name a folder that does not\n")
