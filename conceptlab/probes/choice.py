@@ -10,12 +10,10 @@ from conceptlab.probes.base import CONFIDENT, FOLDS
 from conceptlab.probes.pixels import PixelProblem
 from conceptlab.probes.ridge import (
     COARSE,
-    UNIT_BIAS,
     Flags,
     Floats,
     Ridge,
     Solution,
-    best_units,
     parted,
 )
 
@@ -61,16 +59,11 @@ def choose(problem: PixelProblem, allowed: Flags, bias: bool, seed: int) -> Choi
             np.where(better, now[1], kept[1]),
         )
         moving = better
-    single = held.table(*unit_vectors(learn, allowed))
+    single = held.table(*ridge.single)
     doubt = allowed.any(axis=1) & ~_beats(best_counts, single, seed)
     if bias and doubt.any():
         doubt &= ~_second_look(problem, chosen, allowed, doubt, (best_counts, single), seed)
     return Choice(chosen, kept, doubt)
-
-
-def unit_vectors(problem: PixelProblem, allowed: Flags) -> Solution:
-    """The best unit of each concept as weights and biases whose mask is the unit's own."""
-    return best_units(problem, allowed), np.full(len(allowed), UNIT_BIAS)
 
 
 def _second_look(
@@ -85,7 +78,7 @@ def _second_look(
         learn, held = parted(some, fold)
         ridge = Ridge.about_units(learn, allowed, bias=True)
         found = ridge.moved(ridge.minimise(penalty, ridge.origin, COARSE))
-        pairs.append((held.table(*found), held.table(*unit_vectors(learn, allowed))))
+        pairs.append((held.table(*found), held.table(*ridge.single)))
     combined, single = (np.concatenate(tables) for tables in zip(*pairs, strict=True))
     return _beats(combined, single, seed)
 

@@ -27,6 +27,7 @@ TOLERANCE = {COARSE: 2e-4, 1: 5e-5}
 EVALUATIONS = 60  # passes over the images at most, for each solution
 UNIT_BIAS = -0.5
 FREE = 1e-8  # the penalty of one weight alone, which keeps it finite
+GUESS = (4.0, -0.5)  # a weight and bias to start from
 
 
 @dataclass(frozen=True)
@@ -37,29 +38,37 @@ class Ridge:
         problem: the images and labels.
         allowed: (C, K) which units each concept may use; a row without any is left alone.
         bias: learn a bias.
-        anchor: (C, K) where the penalty draws to.
-        start: biases (C,) that fit the anchor.
+        units: (C, K) the best of each concept's allowed units, by IoU_set, as a one-hot row.
+        anchor: (C, K) where the penalty draws to: the unit, with the weight that fits best alone.
+        start: (C,) the biases that fit the anchor.
     """
 
     problem: PixelProblem
     allowed: Flags
     bias: bool
+    units: Floats
     anchor: Floats
     start: Floats
 
     @staticmethod
     def about_units(problem: PixelProblem, allowed: Flags, bias: bool) -> "Ridge":
-        """The ridge about each concept's best unit, with the weight that fits it best alone."""
-        count = len(allowed)
-        nowhere = Ridge(problem, allowed, bias, np.zeros(allowed.shape), np.zeros(count))
-        alone = replace(nowhere, allowed=best_units(problem, allowed) > 0)
-        anchor, start = alone.minimise(np.full(count, FREE), nowhere.origin, COARSE)
-        return replace(nowhere, anchor=anchor, start=start)
+        """The ridge about each concept's best unit."""
+        units = best_units(problem, allowed)
+        weights, biases = GUESS[0] * units, np.full(len(units), GUESS[1] * bias)
+        alone = Ridge(problem, units > 0, bias, units, np.zeros(units.shape), biases)
+        free = np.full(len(units), FREE)
+        anchor, start = alone.minimise(free, (weights, biases), COARSE)
+        return Ridge(problem, allowed, bias, units, anchor, start)
 
     @property
     def origin(self) -> Solution:
         """The anchor and its biases: what an infinite penalty gives."""
         return self.anchor, self.start
+
+    @property
+    def single(self) -> Solution:
+        """The units as weights and biases whose masks are the units' own."""
+        return self.units, np.full(len(self.units), UNIT_BIAS)
 
     def solve(self, penalty: Floats, start: Solution) -> Solution:
         """The optimum over every pixel, with the bias moved to where IoU_set is largest."""
@@ -75,7 +84,11 @@ class Ridge:
         return weights, bias + best_offset(self.problem.histograms(weights, bias))[0]
 
     def minimise(
-        self, penalty: Floats, start: Solution, stride: int, which: Flags | None = None
+        self,
+        penalty: Floats,
+        start: Solution,
+        stride: int,
+        which: Flags | None = None,
     ) -> Solution:
         """The optimum for some concepts at once; the others stay at the start.
 

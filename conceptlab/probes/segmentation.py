@@ -18,7 +18,7 @@ from conceptlab.errors import InputError
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
 from conceptlab.probes.base import PROBES, SINGLE, TOO_FEW, BaseProbe
-from conceptlab.probes.choice import PENALTIES, choose, unit_vectors
+from conceptlab.probes.choice import PENALTIES, choose
 from conceptlab.probes.descent import descend
 from conceptlab.probes.pixels import PairCounts, PixelProblem, pair_counts, split_rows
 from conceptlab.probes.ridge import Ridge
@@ -105,7 +105,7 @@ class SegmentationProbe(BaseProbe):
         weights, bias = ridge.solve(choice.penalty, choice.start)
         penalty = choice.penalty
         if self.bias:
-            unit, half = unit_vectors(problem, allowed)
+            unit, half = ridge.single
             weights = np.where(choice.alone[:, None], unit, weights)
             bias = np.where(choice.alone, half, bias)
             penalty = np.where(choice.alone, np.nan, penalty)
