@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 KIND = "labels"
 BLOCK = 32
 PATTERNS = 16  # different sets of unlabelled categories within one image, at most
+LARGEST_LABELS = 4096  # on a side; a mask of every concept has to fit in memory
 
 
 @dataclass(frozen=True)
@@ -178,16 +179,16 @@ def label_store(
         label_size: side in pixels; half the network's input size if not given.
 
     Raises:
-        InputError: the activations were made from another data set.
+        InputError: the activations were made from another data set, or no such label size.
     """
     if activations.data_fingerprint != data.fingerprint:
         raise InputError(
             f"these activations were made from other pictures ({activations.data_fingerprint[:8]}) "
             f"than the data set given ({data.spec}, {data.fingerprint[:8]}): extract them anew"
         )
-    side = label_size or activations.input_size // 2
-    if side < 1:
-        raise InputError(f"a label size is at least 1 pixel; got {side}")
+    side = activations.input_size // 2 if label_size is None else label_size
+    if not 1 <= side <= LARGEST_LABELS:
+        raise InputError(f"a label size is 1 to {LARGEST_LABELS} pixels; got {side}")
     geometry = activations.geometry
     return prepare_labels(data, geometry, (side, side), activations.cache_root)
 

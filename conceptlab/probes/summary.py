@@ -87,7 +87,8 @@ def read_units(path: str | Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} as a CSV of units: {error}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read {path} as a CSV of units: {reason}") from error
     columns = set(frame.columns)
     if {"unit", "category", "label", "score"} <= columns:
         return _from_network_dissection(frame, path)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from conceptlab.activations.labels import LARGEST_LABELS
 from conceptlab.activations.target import DTYPES
 from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
@@ -20,7 +21,6 @@ from conceptlab.registry import near_matches
 SEGMENT_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 160, 192, 224)
 CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
 SEEDS = 2**32  # what every generator takes
-LARGEST_LABELS = 4096  # on a side; a mask of every concept has to fit in memory
 
 
 @dataclass(frozen=True)

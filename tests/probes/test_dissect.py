@@ -128,6 +128,8 @@ def test_wrong_options_and_foreign_data_are_refused(toy):
         dissect(acts, data, scope="all")
     with pytest.raises(InputError, match="label size"):
         dissect(acts, data, label_size=-1)
+    with pytest.raises(InputError, match="1 to 4096"):
+        dissect(acts, data, label_size=10**6)
     other, _ = toy(images=61)
     with pytest.raises(InputError, match="made from other pictures"):
         dissect(acts, other)
