@@ -6,7 +6,10 @@ automatically, and not only where a method does best.
 
 import io
 import json
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conceptlab.activations.labels import LabelStore, label_store
+from conceptlab.activations.lock import held
 from conceptlab.activations.top import top_images
+from conceptlab.errors import CacheError, InputError
+from conceptlab.files import write_text
 from conceptlab.models.picture import see
 from conceptlab.numerics.resample import upsample
-from conceptlab.study.folder import Outputs
+from conceptlab.study.folder import Outputs, RunFolder, read_table, safe
 from conceptlab.study.steps import Layer, top_units
 from conceptlab.vectors import ConceptVectors
 from conceptlab.views.overlay import overlay
@@ -154,6 +160,55 @@ def decile_rows(table: pd.DataFrame) -> list[tuple[int, Any]]:
     return found
 
 
-def index_json(table: pd.DataFrame) -> str:
-    """The examples of a run as JSON for the report."""
-    return json.dumps(json.loads(table.to_json(orient="records")), indent=1, ensure_ascii=False)
+def publish_examples(run: RunFolder) -> None:
+    """Put `examples/` together from a run's steps: the pictures, and the index that names them.
+
+    The folder is written beside its place and put there by a rename, so that it is there complete
+    or not at all; one that no step made goes away.
+
+    Args:
+        run: the run folder.
+
+    Raises:
+        CacheError: it cannot be written.
+        InputError: a step lacks a picture.
+    """
+    place = run.path / "examples"
+    with held(place):
+        for left in run.path.glob(".examples.*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+        made = Path(tempfile.mkdtemp(prefix=".examples.", suffix=".tmp", dir=run.path))
+        try:
+            rows = _copy(run, made)
+            made.chmod(0o755)
+            if place.exists():
+                place.rename(made.with_name(f"{made.name}.old.tmp"))
+            if rows:
+                made.rename(place)
+        except OSError as error:
+            raise CacheError(
+                f"cannot write {place} ({error.strerror}); free some space, then run the same "
+                "command again: what is complete is kept"
+            ) from error
+        finally:
+            for left in (made, made.with_name(f"{made.name}.old.tmp")):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _copy(run: RunFolder, folder: Path) -> int:
+    """Copy the pictures of all steps, and write the index; how many pictures there are."""
+    rows: list[dict[str, Any]] = []
+    for model, layer, step in run.steps("examples"):
+        where = Path(safe(model)) / safe(layer)
+        (folder / where).mkdir(parents=True)
+        table = read_table(step / "examples.csv")
+        for name in table["picture"]:
+            if not (step / name).is_file():
+                raise InputError(f"{step / name} is gone; delete {step} and run the study again")
+            shutil.copyfile(step / name, folder / where / name)
+        table["picture"] = [f"examples/{where.as_posix()}/{name}" for name in table["picture"]]
+        table.insert(0, "layer", layer)
+        table.insert(0, "model", model)
+        rows += json.loads(table.to_json(orient="records"))
+    write_text(folder / "index.json", json.dumps(rows, indent=1, ensure_ascii=False))
+    return len(rows)

@@ -7,10 +7,9 @@ import pandas as pd
 
 from conceptlab.analysis.similarity import distance_tables, shared_concepts
 from conceptlab.errors import InputError
-from conceptlab.files import atomic_path, write_text
 from conceptlab.probes.base import TOO_FEW
-from conceptlab.study.examples import index_json
-from conceptlab.study.folder import RunFolder, read_table, safe
+from conceptlab.study.examples import publish_examples
+from conceptlab.study.folder import RunFolder, safe
 from conceptlab.study.settings import CompareSettings, Study
 from conceptlab.vectors import ConceptVectors
 
@@ -37,7 +36,7 @@ def write_tables(run: RunFolder, study: Study) -> None:
     run.table("per_image", _per_image(run))
     loaded = _copy_vectors(run)
     _write_similarity(run, loaded, study.compare)
-    _copy_examples(run)
+    publish_examples(run)
 
 
 def concept_table(run: RunFolder) -> pd.DataFrame:
@@ -219,21 +218,3 @@ def _split_names(table: pd.DataFrame) -> pd.DataFrame:
         parts = table[side].str.split("\t", expand=True)
         table[f"model_{side}"], table[f"layer_{side}"] = parts[0], parts[1]
     return table.drop(columns=["i", "j"])
-
-
-def _copy_examples(run: RunFolder) -> None:
-    """Pictures from the steps, each whole or not at all, and last the index that names them."""
-    parts = []
-    for model, layer, folder in run.steps("examples"):
-        table = read_table(folder / "examples.csv")
-        where = f"examples/{safe(model)}/{safe(layer)}"
-        for name in table["picture"]:
-            with atomic_path(run.path / where / name) as temporary:
-                temporary.write_bytes((folder / name).read_bytes())
-        table["picture"] = [f"{where}/{name}" for name in table["picture"]]
-        table.insert(0, "layer", layer)
-        table.insert(0, "model", model)
-        parts.append(table)
-    if parts:
-        index = index_json(pd.concat(parts, ignore_index=True))
-        write_text(run.path / "examples" / "index.json", index)
