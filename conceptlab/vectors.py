@@ -106,6 +106,28 @@ def qualified_names(concepts: pd.DataFrame) -> list[str]:
     ]
 
 
+def index_of(concepts: pd.DataFrame, name: str) -> int:
+    """The row of a concept, by its name or `category/name`.
+
+    Args:
+        concepts: columns name, category.
+        name: which.
+
+    Raises:
+        InputError: no such concept, or a name that two categories share.
+    """
+    full = concepts["category"].astype(str) + "/" + concepts["name"].astype(str)
+    hits = np.flatnonzero((concepts["name"] == name) | (full == name))
+    if len(hits) == 1:
+        return int(hits[0])
+    if len(hits) > 1:
+        raise InputError(
+            f"concept {name!r} stands in several categories; say one of "
+            + ", ".join(full.iloc[hits])
+        )
+    raise InputError(f"no concept {name!r} here; {near_matches(name, qualified_names(concepts))}")
+
+
 def unit_rows(weights: NDArray[np.floating[Any]]) -> Floats:
     """Rows at unit length; a zero row stays zero.
 
@@ -200,16 +222,7 @@ class ConceptVectors:
         Raises:
             InputError: no such concept, or a name that two categories share.
         """
-        full = self.concepts["category"].astype(str) + "/" + self.concepts["name"].astype(str)
-        hits = np.flatnonzero((self.concepts["name"] == name) | (full == name))
-        if len(hits) == 1:
-            return int(hits[0])
-        if len(hits) > 1:
-            raise InputError(
-                f"concept {name!r} stands in several categories; say one of "
-                + ", ".join(full.iloc[hits])
-            )
-        raise InputError(f"no concept {name!r} here; {near_matches(name, self.names)}")
+        return index_of(self.concepts, name)
 
     def select(
         self, which: str | Sequence[str] | Callable[[pd.DataFrame], Any]
