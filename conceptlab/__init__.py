@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from conceptlab.activations.allocator import keep_freed_memory as keep_freed_memory
     from conceptlab.activations.extract import extract as extract
     from conceptlab.activations.store import Activations as Activations
-    from conceptlab.analysis.similarity import distance_tables as distance_tables
+    from conceptlab.analysis.cka import linear_cka as linear_cka
+    from conceptlab.analysis.compare import adequacy as adequacy
+    from conceptlab.analysis.compare import compare as compare
+    from conceptlab.analysis.distances import EmbeddingDistances as EmbeddingDistances
+    from conceptlab.analysis.distances import embedding_distance as embedding_distance
+    from conceptlab.analysis.embedding import ConceptSimilarities as ConceptSimilarities
+    from conceptlab.analysis.measured import Measured as Measured
+    from conceptlab.analysis.predictivity import predictivity as predictivity
+    from conceptlab.analysis.procrustes import procrustes as procrustes
+    from conceptlab.analysis.rsa import rsa as rsa
     from conceptlab.data import ProbeDataset as ProbeDataset
     from conceptlab.data import load_data as load_data
     from conceptlab.errors import ConceptlabError as ConceptlabError
@@ -35,7 +44,14 @@ _HOMES = {
     "activations.allocator": ["keep_freed_memory"],
     "activations.extract": ["extract"],
     "activations.store": ["Activations"],
-    "analysis.similarity": ["distance_tables"],
+    "analysis.cka": ["linear_cka"],
+    "analysis.compare": ["adequacy", "compare"],
+    "analysis.distances": ["EmbeddingDistances", "embedding_distance"],
+    "analysis.embedding": ["ConceptSimilarities"],
+    "analysis.measured": ["Measured"],
+    "analysis.predictivity": ["predictivity"],
+    "analysis.procrustes": ["procrustes"],
+    "analysis.rsa": ["rsa"],
     "data": ["ProbeDataset", "load_data"],
     "errors": ["ConceptlabError"],
     "models": ["ProbedModel", "load_model"],

@@ -135,8 +135,9 @@ def unit_rows(weights: NDArray[np.floating[Any]]) -> Floats:
         weights: (C, K).
     """
     rows = np.asarray(weights, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    norms = np.sqrt(np.einsum("ck,ck->c", rows, rows))
+    scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    unit: Floats = rows * scale[:, None]
     return unit
 
 

@@ -1,7 +1,7 @@
 """A measure with its interval and the outcome of its permutation test; how both are drawn."""
 
 import html
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.errors import InputError
+from conceptlab.numerics.parallel import ordered_map
 
 Floats = NDArray[np.float64]
 SLOW = 2.0  # seconds after which a bar is worth showing
@@ -82,7 +83,7 @@ def drawn(
 
     Args:
         draws: R; 0 gives none.
-        draw: one value.
+        draw: one value; called from several threads.
         seed: of all.
         title: of the bar.
 
@@ -92,5 +93,7 @@ def drawn(
     if draws < 0:
         raise InputError(f"draws is a number of permutations, 0 for none; got {draws}")
     seeds = np.random.SeedSequence(seed).spawn(draws)
-    bar: Iterable[np.random.SeedSequence] = tqdm(seeds, desc=title, delay=SLOW, leave=False)
-    return np.array([draw(np.random.default_rng(s)) for s in bar])
+    values = ordered_map(lambda s: draw(np.random.default_rng(s)), seeds)
+    return np.array(
+        list(tqdm(values, desc=title, total=draws, delay=SLOW, leave=False, disable=None))
+    )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from conceptlab.analysis.similarity import distance_tables, shared_concepts
+from conceptlab.analysis.distances import embedding_distance
 from conceptlab.errors import InputError
 from conceptlab.probes.base import TOO_FEW
 from conceptlab.study.examples import publish_examples
@@ -154,9 +154,12 @@ def _write_similarity(
     parts: list[pd.DataFrame] = []
     for task in ("segment", "classify"):
         spaces = {f"{m}\t{n}": v for (m, n, t), v in loaded.items() if t == task}
-        if len(spaces) < 2 or len(shared_concepts(spaces)) < 2:
+        try:
+            found = embedding_distance(spaces, concepts="shared")
+        except InputError as error:
+            log.info("no distances of %s vectors: %s", task, error)
             continue
-        for table, made in zip(distance_tables(spaces), (whole, parts), strict=True):
+        for table, made in ((found.table, whole), (found.by_category, parts)):
             made.append(_split_names(table).assign(task=task))
     run.table("distances", _first(whole, ["task"]))
     run.table("distances_by_category", _first(parts, ["task"]))

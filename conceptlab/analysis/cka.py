@@ -1,0 +1,168 @@
+"""Linear centred kernel alignment.
+
+Kornblith, Norouzi, Lee & Hinton 2019, "Similarity of neural network representations revisited",
+eq. 2-4; the debiased form takes HSIC_1 of Song et al. 2012, eq. 5.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.analysis.embedding import Items, Which
+from conceptlab.analysis.measure import Measure
+from conceptlab.analysis.measured import Floats, Measured
+from conceptlab.numerics.pairs import permuted_product
+
+BLOCK = 2048  # items read at once, of many
+
+_Side = tuple[Floats, Floats]  # Gram matrix (n, n) and the sums of its rows (n,)
+
+ADEQUATE = (
+    "Adequate where there are many more items than units; blind to rotation, shift and scale of "
+    "either side, not to a stretch of single directions: the directions of largest variance decide."
+)
+BIASED = " With fewer items than units it nears 1 for any two spaces; take debiased=True there."
+DEBIASED = " Debiased: near 0 for unrelated spaces however few the items; can fall below 0."
+
+
+class _Alignment:
+    """CKA of centred Gram matrices."""
+
+    def __init__(self, a: Items, b: Items, debiased: bool) -> None:
+        self.debiased = debiased
+        self.sides = self._side(_gram(a, "the first side")), self._side(_gram(b, "the second side"))
+        self.same = np.arange(a.count)
+        self.scale = self._scale(*self.sides)
+
+    def _side(self, gram: Floats, alike: NDArray[np.bool_] | None = None) -> _Side:
+        """A Gram matrix ready for HSIC: centred, or without couples of an item with itself."""
+        if self.debiased:
+            gram = np.where(np.eye(len(gram), dtype=bool) if alike is None else alike, 0.0, gram)
+        else:
+            gram = _centred(gram)
+        return gram, gram.sum(axis=1)
+
+    def _scale(self, first: _Side, second: _Side) -> float:
+        return _root(self._hsic(first, first, self.same) * self._hsic(second, second, self.same))
+
+    def _hsic(self, first: _Side, second: _Side, order: NDArray[np.int64]) -> float:
+        """HSIC, up to a factor that all share."""
+        (gram, rows), (other, others) = first, second
+        product = float(permuted_product(gram, other, order))
+        if not self.debiased:
+            return product
+        n = len(gram)
+        mean = float(rows.sum() * others.sum()) / ((n - 1) * (n - 2))
+        return product + mean - 2.0 / (n - 2) * float(rows @ others[order])
+
+    def value(self) -> float:
+        """Of the items as they are."""
+        return self.permuted(self.same)
+
+    def permuted(self, order: NDArray[np.int64]) -> float:
+        """With the second side's items in another order."""
+        return self._hsic(*self.sides, order) / self.scale
+
+    def resampled(self, times: NDArray[np.int64]) -> float:
+        """With items drawn so many times, centred anew."""
+        drawn = np.repeat(self.same, times)
+        alike = drawn[:, None] == drawn
+        first, second = (self._side(gram[np.ix_(drawn, drawn)], alike) for gram, _ in self.sides)
+        return self._hsic(first, second, self.same) / self._scale(first, second)
+
+
+def _gram(side: Items, name: str) -> Floats:
+    """(n, n) products of centred rows."""
+    rows = side.coordinates(name)
+    rows = rows - rows.mean(axis=0)
+    found: Floats = rows @ rows.T
+    return found
+
+
+def _centred(gram: Floats) -> Floats:
+    mean = gram.mean(axis=0)
+    found: Floats = gram - mean - mean[:, None] + mean.mean()
+    return found
+
+
+def _root(product: float) -> float:
+    return float(np.sqrt(product)) if product > 1e-300 else float("nan")
+
+
+def _streamed(a: Items, b: Items, debiased: bool) -> float:
+    """The value for many items, from products of units; no (n, n) matrix."""
+    sides = {"the first side": a, "the second side": b}
+    means = [_mean(side.coordinates(name)) for name, side in sides.items()]
+    parts = [np.zeros((len(p), len(q))) for p, q in _couples(*means)]
+    totals, sums = np.zeros(3), np.zeros(2)
+    for first in range(0, a.count, BLOCK):
+        rows = [
+            side.at(np.arange(first, min(first + BLOCK, a.count))).coordinates(name) - mean
+            for (name, side), mean in zip(sides.items(), means, strict=True)
+        ]
+        for place, (p, q) in enumerate(_couples(*rows)):
+            parts[place] += p.T @ q
+        squares = [np.einsum("nk,nk->n", r, r) for r in rows]
+        totals += [float(p @ q) for p, q in _couples(*squares)]
+        sums += [s.sum() for s in squares]
+    hsic = np.array([float((part**2).sum()) for part in parts])
+    if debiased:
+        # centred rows add up to 0, so a row of the Gram matrix without its diagonal adds up to
+        # minus the diagonal
+        n = a.count
+        mean = np.array([sums[0] * sums[1], sums[0] ** 2, sums[1] ** 2]) / ((n - 1) * (n - 2))
+        hsic = hsic - totals + mean - 2.0 / (n - 2) * totals
+    return float(hsic[0]) / _root(float(hsic[1] * hsic[2]))
+
+
+def _couples(a: Any, b: Any) -> tuple[tuple[Any, Any], ...]:
+    return (a, b), (a, a), (b, b)
+
+
+def _mean(rows: NDArray[Any]) -> Floats:
+    found: Floats = rows.mean(axis=0, dtype=np.float64)
+    return found
+
+
+def _measure(debiased: bool) -> Measure:
+    return Measure(
+        name="cka-debiased" if debiased else "cka",
+        adequate=ADEQUATE + (DEBIASED if debiased else BIASED),
+        make=lambda a, b: _Alignment(a, b, debiased),
+        whole=lambda a, b: _streamed(a, b, debiased),
+        bounds=(-1.0, 1.0) if debiased else (0.0, 1.0),
+        least=4 if debiased else 3,
+    )
+
+
+PLAIN, UNBIASED = _measure(False), _measure(True)
+
+
+def linear_cka(
+    x: Any,
+    y: Any,
+    *,
+    debiased: bool = False,
+    draws: int = 1000,
+    seed: int = 0,
+    concepts: Which = "same",
+) -> Measured:
+    """Linear CKA: the squared covariance of two sides, over that of each with itself.
+
+    Symmetric; 1 for a side with itself, shifted, rotated or scaled as a whole. When it is adequate
+    stands in the result. Of more than 2,000 items no (n, n) matrix is held, the value is exact, and
+    1,000 items drawn by the seed stand for all in the test and the interval.
+
+    Args:
+        x: `ConceptVectors`, `Activations` (their pooled form, an item is an image) or (n, K).
+        y: the same items; the number of units may differ.
+        debiased: HSIC without its bias, for few items.
+        draws: permutations of the items, and bootstrap samples of them; 0 leaves both out.
+        seed: of both.
+        concepts: 'same' or 'shared', see `conceptlab.analysis.embedding.matched`.
+
+    Raises:
+        InputError: sides that do not match, or a side without coordinates.
+    """
+    return (UNBIASED if debiased else PLAIN)(x, y, draws, seed, concepts)

@@ -1,0 +1,99 @@
+"""Orthogonal Procrustes: the angle between two configurations after the best rotation.
+
+Williams, Kunz, Kornblith & Linderman 2021, "Generalized shape metrics on neural representations",
+section 3: a metric on configurations up to rotation, shift and scale.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.analysis.embedding import Items, Which
+from conceptlab.analysis.measure import Measure
+from conceptlab.analysis.measured import Floats, Measured
+
+ADEQUATE = (
+    "Adequate where there are many more items than units; a metric, so distances of several spaces "
+    "can be clustered or projected. Blind to rotation, reflection, shift and scale of either side. "
+    "With fewer items than units a rotation fits nearly anything: judge by the permutation test."
+)
+
+
+class _Rotation:
+    """The angle between two configurations, in coordinates of at most n dimensions."""
+
+    def __init__(self, a: Items, b: Items) -> None:
+        self.rows = _reduced(a, "the first side"), _reduced(b, "the second side")
+
+    def value(self) -> float:
+        """Of the items as they are."""
+        return _angle(*self.rows)
+
+    def permuted(self, order: NDArray[np.int64]) -> float:
+        """With the second side's items in another order."""
+        return _angle(self.rows[0], self.rows[1][order])
+
+    def resampled(self, times: NDArray[np.int64]) -> float:
+        """With items drawn so many times, centred anew."""
+        share = times / times.sum()
+        weights = np.sqrt(times)[:, None]
+        first, second = (_unit((rows - share @ rows) * weights) for rows in self.rows)
+        return _angle(first, second)
+
+
+def _reduced(side: Items, name: str) -> Floats:
+    """(n, R) centred rows of Frobenius norm 1, turned into as few dimensions as they span."""
+    rows = side.coordinates(name)
+    rows = rows - rows.mean(axis=0)
+    if rows.shape[1] > rows.shape[0]:
+        u, s, _ = np.linalg.svd(rows, full_matrices=False)
+        rows = u * s
+    return _unit(rows)
+
+
+def _unit(rows: Floats) -> Floats:
+    length = np.linalg.norm(rows)
+    found: Floats = rows / length if length > 0 else np.full_like(rows, np.nan)
+    return found
+
+
+def _angle(a: Floats, b: Floats) -> float:
+    """The arccosine of the nuclear norm of a^T b, in radians."""
+    product = a.T @ b
+    if not np.isfinite(product).all():
+        return float("nan")
+    nuclear = float(np.linalg.svd(product, compute_uv=False).sum())
+    return float(np.arccos(min(nuclear, 1.0)))
+
+
+MEASURE = Measure(
+    name="procrustes",
+    adequate=ADEQUATE,
+    make=_Rotation,
+    whole=lambda a, b: _Rotation(a, b).value(),
+    greater=False,
+    bounds=(0.0, float(np.pi / 2)),
+)
+
+
+def procrustes(
+    x: Any, y: Any, *, draws: int = 1000, seed: int = 0, concepts: Which = "same"
+) -> Measured:
+    """The Procrustes angle, in radians: 0 for the same configuration, up to pi / 2.
+
+    arccos ||X^T Y||_* of centred X and Y of Frobenius norm 1; `scipy.spatial.procrustes` gives the
+    square of its sine. Symmetric, and the triangle inequality holds. When it is adequate stands in
+    the result.
+
+    Args:
+        x: `ConceptVectors`, `Activations` (their pooled form, an item is an image) or (n, K).
+        y: the same items; the number of units may differ.
+        draws: permutations of the items, and bootstrap samples of them; 0 leaves both out.
+        seed: of both.
+        concepts: 'same' or 'shared', see `conceptlab.analysis.embedding.matched`.
+
+    Raises:
+        InputError: sides that do not match, or a side without coordinates.
+    """
+    return MEASURE(x, y, draws, seed, concepts)
