@@ -62,6 +62,8 @@ PLANS = {
     "sceneres": Plan("sceneres", "scene", 1),
     "scenenet-rotation": Plan("scenenet", "rotation", 2),
     "scenenet-untrained": Plan("scenenet", "", 3),
+    "scenenet-second": Plan("scenenet", "scene", 4),
+    "sceneres-second": Plan("sceneres", "scene", 5),
 }
 
 
