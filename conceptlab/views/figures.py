@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from conceptlab.files import atomic_path
-from conceptlab.views import plots
+from conceptlab.views import plots, plots_comparison
 from conceptlab.views.mosaics import write_mosaics
 from conceptlab.views.style import SCORE, TASKS, plain, slug
 from conceptlab.views.tables import read_examples, read_tables
@@ -272,11 +272,11 @@ def _draw_distribution(rows: pd.DataFrame, concept: str, ax: "Axes") -> "Axes":
 
 def _distances(distances: pd.DataFrame) -> Iterator[Planned]:
     for task in distances["task"].drop_duplicates():
-        rows = distances[distances["task"] == task]
-        spaces = len(rows[["model_i", "layer_i"]].drop_duplicates())
+        rows = named_pairs(distances[distances["task"] == task])
+        spaces = rows["i"].nunique()
         count = rows["concepts"].max()
         over = "the same" if pd.isna(count) else f"the same {int(count)}"
-        draw: Draw = partial(_draw_distances, rows, task)
+        draw: Draw = partial(_draw_distances, rows)
         yield Planned(
             f"figure10-{task}",
             f"Distances between embeddings: {TASKS[task]}",
@@ -287,8 +287,13 @@ def _distances(distances: pd.DataFrame) -> Iterator[Planned]:
         )  # fmt: skip
 
 
-def _draw_distances(rows: pd.DataFrame, task: str, ax: "Axes") -> "Axes":
-    return plots.plot_distances(rows, task, ax=ax)
+def named_pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of pairs with columns i and j, such as 'scenenet features.17'."""
+    return table.assign(**{k: table[f"model_{k}"] + " " + table[f"layer_{k}"] for k in "ij"})
+
+
+def _draw_distances(rows: pd.DataFrame, ax: "Axes") -> "Axes":
+    return plots_comparison.plot_distances(rows, ax=ax)
 
 
 def _controls(concepts: pd.DataFrame) -> Iterator[Planned]:

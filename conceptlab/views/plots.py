@@ -18,6 +18,7 @@ from conceptlab.views.style import (
     SHUFFLED,
     UNIT,
     UNTRAINED,
+    axes_or_new,
     category_colors,
     category_markers,
     plain,
@@ -28,18 +29,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {"probe_score": "probe over all units", "best_unit_score": "best single unit"}
 EXACT = 8  # figure 5: numbers of concepts up to here have a bar of their own
-NUMBERED = 12  # figure 10: so many spaces or fewer have their distances written in
 IOU_EDGES = np.linspace(0, 1, 21)
-
-
-def _axes(ax: "Axes | None", size: tuple[float, float] = (5.4, 3.4)) -> "Axes":
-    if ax is None:
-        from matplotlib.figure import Figure
-
-        ax = Figure(figsize=size, layout="constrained").subplots()
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize=8)
-    return ax
 
 
 def scored(concepts: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -80,7 +70,7 @@ def plot_by_category(
     Returns:
         The axes; one line per category, its label the category.
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     rows = scored(concepts, task)
     rows = rows[rows["model"] == model]
     layers = list(rows["layer"].drop_duplicates())
@@ -111,7 +101,7 @@ def plot_subsets(subsets: pd.DataFrame, task: str, *, ax: "Axes | None" = None) 
         task: 'segment' or 'classify'.
         ax: where to draw; x is logarithmic.
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     rows = subsets[subsets["task"] == task].dropna(subset=["score"])
     names = [str(c) for c in rows["category"].drop_duplicates()]
     colors, markers = category_colors(names), category_markers(names)
@@ -163,7 +153,7 @@ def plot_concepts_per_unit(
     """
     import matplotlib
 
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     rows = concepts[(concepts["task"] == task) & (concepts["model"] == model)]
     rows = rows[rows["best_unit"] >= 0].dropna(subset=["best_unit_score"])
     layers = list(rows["layer"].drop_duplicates())
@@ -203,7 +193,7 @@ def plot_models(concepts: pd.DataFrame, task: str, *, ax: "Axes | None" = None) 
     places = list(dict.fromkeys(zip(rows["model"], rows["layer"], strict=True)))
     names = [str(c) for c in rows["category"].drop_duplicates()]
     colors = category_colors(names)
-    ax = _axes(ax, (max(5.4, 1.2 + 0.16 * len(places) * (len(names) + 1)), 3.6))
+    ax = axes_or_new(ax, (max(5.4, 1.2 + 0.16 * len(places) * (len(names) + 1)), 3.6))
     width = 0.84 / max(len(names), 1)
     for number, name in enumerate(names):
         groups = rows[rows["category"] == name].groupby(["model", "layer"])
@@ -261,7 +251,7 @@ def plot_iou_distribution(
         ax: where to draw. Bars are of the non-zero part, as are mean and standard deviation in
             the legend, which gives the share of zeros too.
     """
-    ax = _axes(ax, (4.2, 2.8))
+    ax = axes_or_new(ax, (4.2, 2.8))
     rows = per_image[per_image["concept"] == concept]
     for column, color, name in (("iou_unit", UNIT, "best unit"), ("iou_probe", PROBE, "probe")):
         values = rows[column].dropna().to_numpy(dtype=float)
@@ -275,40 +265,6 @@ def plot_iou_distribution(
     ax.set_title(plain(concept), fontsize=9, loc="left")
     ax.legend(fontsize=7, frameon=False)
     return ax
-
-
-def plot_distances(distances: pd.DataFrame, task: str, *, ax: "Axes | None" = None) -> "Axes":
-    """Figure 10, left: D_ij between the embeddings of all networks and layers.
-
-    Args:
-        distances: columns task, model_i, layer_i, model_j, layer_j, distance.
-        task: 'segment' or 'classify'.
-        ax: where to draw; light is near.
-    """
-    rows = distances[distances["task"] == task]
-    first = list(zip(rows["model_i"], rows["layer_i"], strict=True))
-    second = list(zip(rows["model_j"], rows["layer_j"], strict=True))
-    spaces = list(dict.fromkeys([*first, *second]))
-    index = {space: i for i, space in enumerate(spaces)}
-    matrix = np.full((len(spaces), len(spaces)), np.nan)
-    matrix[[index[s] for s in first], [index[s] for s in second]] = rows["distance"]
-    ax = _axes(ax, (2.2 + 0.42 * len(spaces), 1.5 + 0.36 * len(spaces)))
-    ax.imshow(matrix, cmap="cividis_r", vmin=0, aspect="auto")
-    top = float(np.nanmax(matrix, initial=0.0))
-    if len(spaces) <= NUMBERED:
-        for i, j in zip(*np.nonzero(np.isfinite(matrix)), strict=True):
-            color = "white" if matrix[i, j] > 0.5 * top else "black"
-            ax.text(int(j), int(i), _short(matrix[i, j]), ha="center", va="center", fontsize=7.5,
-                    color=color)  # fmt: skip
-    names = [plain(f"{model} {layer}") for model, layer in spaces]
-    ax.set_xticks(range(len(spaces)), names, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(spaces)), names)
-    ax.spines[:].set_visible(False)
-    return ax
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 or value == 0 else f"{value:.2g}"
 
 
 CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -330,7 +286,7 @@ def plot_controls(concepts: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes"
         ax: where to draw.
     """
     rows = concepts.dropna(subset=["probe_score"])
-    ax = _axes(ax, (5.4, 1.1 + 0.18 * len(rows)))
+    ax = axes_or_new(ax, (5.4, 1.1 + 0.18 * len(rows)))
     y = np.arange(len(rows))
     for column, label, look in CONTROLS:
         if column in rows and rows[column].notna().any():

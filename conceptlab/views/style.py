@@ -2,6 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TASKS = {"segment": "segmentation", "classify": "classification"}
 SCORE = {"segment": "IoU_set", "classify": "accuracy"}
@@ -15,6 +19,22 @@ OTHERS = ("#332288", "#882255", "#999933", "#117733", "#6B6B6B", "#AA4466", "#44
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 PROBE, UNIT = "#0072B2", "#E69F00"
 CHANCE, SHUFFLED, UNTRAINED = "#6B6B6B", "#D55E00", "#009E73"
+
+
+def axes_or_new(ax: "Axes | None", size: tuple[float, float] = (5.4, 3.4)) -> "Axes":
+    """The axes given, or those of a figure of its own that no window shows; both in our style.
+
+    Args:
+        ax: or none.
+        size: inches of a new figure.
+    """
+    if ax is None:
+        from matplotlib.figure import Figure
+
+        ax = Figure(figsize=size, layout="constrained").subplots()
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8)
+    return ax
 
 
 def category_colors(categories: Iterable[str]) -> dict[str, str]:
