@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from conceptlab.analysis import cka, predictivity, procrustes, rsa
+from conceptlab.analysis import cka, distances, predictivity, procrustes, rsa
 from conceptlab.analysis.distances import name_spaces
 from conceptlab.analysis.embedding import Which, items_of
 from conceptlab.analysis.measure import Measure
@@ -16,9 +16,11 @@ from conceptlab.registry import near_matches
 MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
-        *rsa.MEASURES.values(), cka.PLAIN, cka.UNBIASED, procrustes.MEASURE, predictivity.MEASURE,
+        distances.MEASURE, *rsa.MEASURES.values(), cka.PLAIN, cka.UNBIASED, procrustes.MEASURE,
+        predictivity.MEASURE,
     )
 }  # fmt: skip
+COORDINATES = {m.name for m in (cka.PLAIN, cka.UNBIASED, procrustes.MEASURE, predictivity.MEASURE)}
 DEFAULT = ("rsa-spearman", "cka-debiased", "procrustes", "predictivity")
 COLUMNS = ["i", "j", "measure", "value", "low", "high", "p_value", "items", "over", "draws"]
 
@@ -60,7 +62,7 @@ def compare(
         for i, j in itertools.permutations(named, 2)
         for name in measures
         if (name == predictivity.MEASURE.name or list(named).index(i) < list(named).index(j))
-        and (name.startswith("rsa") or not plain & {i, j})
+        and (name not in COORDINATES or not plain & {i, j})
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 

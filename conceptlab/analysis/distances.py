@@ -14,7 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.analysis.embedding import Items, Which, matched
+from conceptlab.analysis.measure import Measure
 from conceptlab.errors import InputError
+from conceptlab.numerics.pairs import permuted_product
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.vectors import ConceptVectors, qualified_names
 
@@ -110,9 +112,13 @@ def embedding_distance(
     if len(named) < 2:
         raise InputError(f"distances are between two embeddings or more; got {len(named)}")
     sides = list(matched(named, concepts, least=2).values())
+    return EmbeddingDistances(list(named), _labels(sides), _per_concept(sides))
+
+
+def _per_concept(sides: Sequence[Items]) -> Floats:
+    """(M, M, C) D_ijc, from the similarities of a block of concepts at a time."""
     count = sides[0].count
     size = int(np.clip(BLOCK_BYTES / (8 * len(sides) * count), 1, count))
-
     found, held = np.empty((count, len(sides), len(sides))), np.empty((len(sides), size, count))
     for start in range(0, count, size):
         now = held[:, : min(size, count - start)]
@@ -125,7 +131,7 @@ def embedding_distance(
                 np.matmul(part, unit.T, out=similar)
         pieces = [now[:, i : i + ROWS] for i in range(0, now.shape[1], ROWS)]
         np.concatenate(list(ordered_map(_squared, pieces)), out=found[start : start + size])
-    return EmbeddingDistances(list(named), _labels(sides), found.transpose(1, 2, 0))
+    return found.transpose(1, 2, 0)
 
 
 def _squared(rows: Floats) -> Floats:
@@ -151,6 +157,43 @@ def _labels(sides: Sequence[Items]) -> pd.DataFrame:
     return pd.DataFrame(
         {"concept": qualified_names(richest), "category": list(richest["category"])}
     )
+
+
+class _Distance:
+    """D_ij of two sides whose similarities are held."""
+
+    def __init__(self, a: Items, b: Items) -> None:
+        self.first, self.second = a.similarity(), b.similarity()
+        self.squares = (self.first**2).sum() + (self.second**2).sum()
+        self.apart = (self.first - self.second) ** 2
+
+    def value(self) -> float:
+        """Of the items as they are."""
+        return float(self.apart.sum())
+
+    def permuted(self, order: NDArray[np.int64]) -> float:
+        """With the second side's items in another order."""
+        return float(self.squares - 2 * permuted_product(self.first, self.second, order))
+
+    def resampled(self, times: NDArray[np.int64]) -> float:
+        """With items drawn so many times."""
+        return float(times @ self.apart @ times)
+
+
+MEASURE = Measure(
+    name="distance",
+    adequate=(
+        "Adequate where both sides embed the same concepts, whatever their units. It grows with "
+        "the number of concepts, so only distances over the same concepts compare. All cosines "
+        "weigh alike: a space in which all vectors point the same way is far from every other. "
+        "Blind to rotation and scale of either side, not to a shift."
+    ),
+    make=_Distance,
+    whole=lambda a, b: float(_per_concept([a, b])[0, 1].sum()),
+    greater=False,
+    bounds=(0.0, float("inf")),
+    summed=True,
+)
 
 
 def name_spaces(spaces: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

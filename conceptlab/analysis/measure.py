@@ -43,6 +43,7 @@ class Measure:
         greater: whether large values mean that the sides agree.
         bounds: the least and largest value.
         least: items that it needs.
+        summed: whether it is a sum over pairs of items, and grows with their number.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Measure:
     greater: bool = True
     bounds: tuple[float, float] = (-1.0, 1.0)
     least: int = 3
+    summed: bool = False
 
     def __call__(self, a: Any, b: Any, draws: int, seed: int, concepts: Which) -> Measured:
         """The value for two sides as `matched` takes them, with interval and test.
@@ -77,11 +79,12 @@ class Measure:
         spread = drawn(
             draws, lambda g: statistic.resampled(_times(g, tested)), seed, f"{self.name}: interval"
         )
+        scale = float(np.sqrt(tested / count)) * ((count / tested) ** 2 if self.summed else 1.0)
         observed = statistic.value() if count > LARGE and draws else value
         return Measured(
             measure=self.name,
             value=value,
-            interval=self._about(value, spread, np.sqrt(tested / count)),
+            interval=self._about(value, spread, scale),
             p_value=p_value(observed, null, greater=self.greater),
             items=count,
             over=first.kind,

@@ -63,7 +63,7 @@ def plot_comparison(comparison: pd.DataFrame, measure: str, *, ax: "Axes | None"
     names = list(dict.fromkeys([*rows["i"], *rows["j"]]))
     values, chances = (_square(rows, names, column) for column in ("value", "p_value"))
     ax = axes_or_new(ax, _size(*values.shape))
-    distance = measure == "procrustes"  # an angle: small is alike
+    distance = measure in ("distance", "procrustes")  # small is alike
     _matrix(ax, values, cmap="cividis" if distance else "cividis_r",
             brackets=(chances > SIGNIFICANT).to_numpy())  # fmt: skip
     ax.set_title(plain(measure), fontsize=9, loc="left")
@@ -129,7 +129,7 @@ def plot_zoom(level: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.set_xlabel("D" if "category" not in rows else "mean D of a concept", fontsize=9)
-    ax.legend(fontsize=8, frameon=False)
+    ax.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax
 
 

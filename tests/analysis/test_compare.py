@@ -18,7 +18,7 @@ def test_every_pair_has_every_measure_that_it_can_have():
     of = {key: set(rows["measure"]) for key, rows in table.groupby(["i", "j"])}
     assert of["a", "b"] == set(MEASURES)
     assert of["b", "a"] == {"predictivity"}
-    assert of["a", "tree"] == {m for m in MEASURES if m.startswith("rsa")}
+    assert of["a", "tree"] == {m for m in MEASURES if m.startswith(("rsa", "distance"))}
     assert ("tree", "a") not in of
     assert set(table[(table["i"] == "a") & (table["j"] == "b")]["items"]) == {10}
 
@@ -34,7 +34,7 @@ def test_layers_compare_on_the_same_images(toy):
 def test_what_cannot_be_compared_is_said():
     with pytest.raises(InputError, match="two spaces or more; got 1"):
         compare([np.eye(3)])
-    with pytest.raises(InputError, match="unknown measure 'rsa'; known: rsa-pearson"):
+    with pytest.raises(InputError, match="unknown measure 'rsa'; known: distance"):
         compare([np.eye(5), np.eye(5)], ["rsa"])
 
 

@@ -11,9 +11,9 @@ from conceptlab.analysis.compare import MEASURES
 from conceptlab.errors import InputError
 
 seeds = st.integers(0, 2**32 - 1)
-ORIGIN = ("rsa-pearson", "rsa-spearman", "rsa-kendall")  # cosines are about the origin
+ORIGIN = ("distance", "rsa-pearson", "rsa-spearman", "rsa-kendall")  # cosines are about it
 SYMMETRIC = tuple(name for name in MEASURES if name != "predictivity")
-SELF = {name: 0.0 if name == "procrustes" else 1.0 for name in MEASURES}
+SELF = {name: 0.0 if name in ("distance", "procrustes") else 1.0 for name in MEASURES}
 
 
 def value(name, a, b):
@@ -93,12 +93,15 @@ def test_many_items_give_what_few_would(name, monkeypatch):
     monkeypatch.setattr(driver, "SAMPLE", 80)
     monkeypatch.setattr("conceptlab.analysis.rsa.BLOCK", 70)
     monkeypatch.setattr("conceptlab.analysis.cka.BLOCK", 70)
-    exact = name in ("cka", "cka-debiased", "procrustes", "predictivity", "rsa-pearson")
+    exact = name in ("distance", "cka", "cka-debiased", "procrustes", "predictivity", "rsa-pearson")
     found = MEASURES[name](a, b, 30, 0, "same")
     assert found.value == pytest.approx(wanted, abs=1e-9 if exact else 1e-3)
     assert found.items == 300
     assert found.interval[0] < found.value < found.interval[1]
     assert found.p_value == pytest.approx(1 / 31)
+    monkeypatch.undo()
+    wide = np.ptp(MEASURES[name](a, b, 30, 0, "same").interval)
+    assert 0.4 < np.ptp(found.interval) / wide < 2.5
 
 
 @pytest.mark.parametrize("name", MEASURES)
