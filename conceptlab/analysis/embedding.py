@@ -149,6 +149,9 @@ class Items:
 def items_of(given: Any, name: str) -> Items:
     """One side of a comparison from what the caller has.
 
+    Concept vectors are taken at unit length (Fong & Vedaldi 2018, section 5.3), so that how sure a
+    probe is of a concept does not count; rows of arrays and activations as they are.
+
     Args:
         given: `ConceptVectors`, `ConceptSimilarities`, `Activations` (their pooled form, a row per
             image) or an array (n, K).
@@ -158,7 +161,8 @@ def items_of(given: Any, name: str) -> Items:
         InputError: anything else, or an array that is not of numbers in two dimensions.
     """
     if isinstance(given, ConceptVectors):
-        return Items(given.weights, None, given.concepts, "concepts")
+        with np.errstate(invalid="ignore"):  # infinite weights become NaN, and so no vector
+            return Items(unit_rows(given.weights), None, given.concepts, "concepts")
     if isinstance(given, ConceptSimilarities):
         return Items(None, given.similarity, given.concepts, "concepts")
     if hasattr(given, "pooled") and hasattr(given, "data_fingerprint"):

@@ -5,7 +5,7 @@ from numpy.testing import assert_array_equal
 
 from conceptlab.analysis.embedding import ConceptSimilarities, items_of, matched
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.vectors import ConceptVectors, Space, unit_rows
 from tests.conftest import ToyData, catalogue_of
 
 
@@ -28,19 +28,19 @@ def similarities(names, categories, table):
 def test_concepts_are_matched_by_name_whatever_their_order():
     a, b = vectors(["x", "y", "z"]), vectors(["z", "x", "y"])
     sides = matched({"a": a, "b": b})
-    assert_array_equal(sides["a"].rows, a.weights)
-    assert_array_equal(sides["b"].rows, b.weights[[1, 2, 0]])
+    assert_array_equal(sides["a"].rows, unit_rows(a.weights))
+    assert_array_equal(sides["b"].rows, unit_rows(b.weights[[1, 2, 0]]))
 
 
 def test_a_name_that_two_categories_share_is_two_concepts():
     a = vectors(["orange", "orange", "sky"], ["color", "object", "object"])
     b = vectors(["orange", "sky", "orange"], ["object", "object", "color"])
-    assert_array_equal(matched({"a": a, "b": b})["b"].rows, b.weights[[2, 0, 1]])
+    assert_array_equal(matched({"a": a, "b": b})["b"].rows, unit_rows(b.weights[[2, 0, 1]]))
 
 
 def test_a_side_without_categories_is_matched_by_name_alone():
     a, b = vectors(["x", "y", "z"], ["p", "q", "r"]), vectors(["z", "x", "y"], ["", "", ""])
-    assert_array_equal(matched({"a": a, "b": b})["b"].rows, b.weights[[1, 2, 0]])
+    assert_array_equal(matched({"a": a, "b": b})["b"].rows, unit_rows(b.weights[[1, 2, 0]]))
     twice = vectors(["x", "x", "y"], ["p", "q", "q"])
     with pytest.raises(InputError, match="twice; give every side its categories"):
         matched({"a": twice, "b": b})
@@ -108,3 +108,11 @@ def test_activations_of_other_pictures_do_not_compare(store_activations):
     assert matched({"a": one, "b": one})["a"].kind == "images"
     with pytest.raises(InputError, match="different pictures"):
         matched({"a": one, "b": other})
+
+
+def test_lengths_of_concept_vectors_do_not_count_and_those_of_rows_do():
+    given = vectors(["a", "b", "c"], weights=np.diag([1.0, 5.0, 0.1, 1.0])[:3])
+    assert_array_equal(items_of(given, "it").coordinates("it"), np.eye(4)[:3])
+    assert_array_equal(items_of(given.weights, "it").coordinates("it"), given.weights)
+    wild = vectors(["a", "b"], weights=np.array([[np.inf, 1.0, 0, 0], [1.0, 0, 0, 0]]))
+    assert_array_equal(items_of(wild, "it").usable, [False, True])
