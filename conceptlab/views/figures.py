@@ -17,7 +17,7 @@ from conceptlab.views.tables import read_examples, read_tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 DPI = 150
 LEGEND = 1.1  # inches of an entry
@@ -55,10 +55,15 @@ def write_figures(run: Path) -> list[Path]:
     drawn = []
     for plan in planned(read_tables(run)):
         path = run / "figures" / f"{plan.name}.png"
-        with atomic_path(path) as temporary:
-            plan.draw().savefig(temporary, dpi=DPI, format="png")
+        save_figure(plan.draw(), path)
         drawn.append(path)
     return drawn + write_mosaics(run, read_examples(run))
+
+
+def save_figure(figure: "Figure | SubFigure", path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with atomic_path(path) as temporary:
+        figure.figure.savefig(temporary, dpi=DPI, format="png")
 
 
 def planned(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
