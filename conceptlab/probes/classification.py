@@ -187,14 +187,21 @@ class ClassificationProbe(BaseProbe):
         return self
 
     def score(
-        self, activations: "Activations", data: "ProbeDataset", split: str = "val"
+        self, activations: "Activations", data: "ProbeDataset", split: str = "val", draws: int = 0
     ) -> pd.DataFrame:
         """Balanced accuracy per concept on a split.
+
+        Args:
+            activations: of the layer.
+            data: the probe data set.
+            split: 'train', 'val' or 'test'.
+            draws: bootstrap samples over images for 95 % intervals, columns low and high; 0 leaves
+                them out.
 
         Returns:
             Columns concept, category, n (images that show it), accuracy.
         """
-        return accuracies(self.vectors, activations, data, split, label_size=self.label_size)
+        return accuracies(self.vectors, activations, data, split, self.seed, self.label_size, draws)
 
 
 def accuracies(

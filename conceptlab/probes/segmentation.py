@@ -174,10 +174,18 @@ class SegmentationProbe(BaseProbe):
         )  # fmt: skip
 
     def score(
-        self, activations: "Activations", data: "ProbeDataset", split: str = "val"
+        self, activations: "Activations", data: "ProbeDataset", split: str = "val", draws: int = 0
     ) -> pd.DataFrame:
-        """Scores: concept, category, n (images), iou_set (eq. 1), iou_ind (mean of eq. 3)."""
-        return self.counts(activations, data, split).table()
+        """Scores: concept, category, n (images), iou_set (eq. 1), iou_ind (mean of eq. 3).
+
+        Args:
+            activations: of the layer.
+            data: the probe data set.
+            split: 'train', 'val' or 'test'.
+            draws: bootstrap samples over images for 95 % intervals of both, columns low, high,
+                ind_low, ind_high; 0 leaves them out.
+        """
+        return self.counts(activations, data, split).table(draws, self.seed)
 
     def per_image(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val"

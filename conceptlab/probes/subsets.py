@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
     from conceptlab.data.base import ProbeDataset
 
+BOUNDS = ("low", "high")
 AnyProbe = SegmentationProbe | ClassificationProbe
 
 
@@ -48,6 +49,7 @@ def subset_scores(
     data: "ProbeDataset",
     sizes: Sequence[int],
     split: str = "val",
+    draws: int = 0,
 ) -> pd.DataFrame:
     """Scores of probes restricted to the F units of largest weight, and of the whole probe.
 
@@ -57,6 +59,8 @@ def subset_scores(
         data: the probe data set.
         sizes: the F to try, each below K.
         split: on which to score.
+        draws: bootstrap samples over images for 95 % intervals of the scores, columns low and high;
+            0 leaves them out. Probes are not learned anew in these.
 
     Returns:
         Columns concept, category, units (F, K for the whole probe), score (IoU_set or accuracy).
@@ -73,9 +77,7 @@ def subset_scores(
     for size in (*sizes, units):
         small = size < units
         fitted = probe.refit(activations, data, largest(ranking, size)) if small else probe
-        table = fitted.score(activations, data, split)
-        score = table.columns[3]
-        parts.append(
-            table[["concept", "category"]].assign(units=size, score=table[score].to_numpy())
-        )
+        table = fitted.score(activations, data, split, draws)
+        table = table.rename(columns={table.columns[3]: "score"}).assign(units=size)
+        parts.append(table[["concept", "category", "units", "score", *(BOUNDS if draws else ())]])
     return pd.concat(parts, ignore_index=True)

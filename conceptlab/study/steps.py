@@ -171,6 +171,7 @@ def subsets_step(layer: Layer) -> Outputs:
                 layer.data,
                 sizes,
                 split=settings.split,
+                draws=DRAWS,
             )
             parts.append(table.assign(task=task))
     return Outputs({"subsets": pd.concat(parts) if parts else pd.DataFrame()}, {}, {})

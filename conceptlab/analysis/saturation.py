@@ -1,0 +1,150 @@
+"""How many units a concept needs: the F at which performance saturates.
+
+Fong & Vedaldi 2018, sections 3.2.2 and 4.1, figure 3.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.errors import InputError
+from conceptlab.numerics.metrics import interval
+
+Floats = NDArray[np.float64]
+FLOOR = {"segment": 0.0, "classify": 0.5}  # what a probe without units reaches
+ALL = "all"
+
+
+def saturation(
+    subsets: pd.DataFrame, share: float = 0.95, *, draws: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """The number F of units at which mean performance saturates, category by category.
+
+    F is where the mean score over concepts first comes `share` of the way from a probe without
+    units (0 IoU, 0.5 accuracy) to the best F, log-linearly between the F that were tried. Its
+    interval is that of a bootstrap over concepts; probes are not learned anew, so it does not hold
+    what other training images would change.
+
+    Args:
+        subsets: columns task, concept, category, units (F), score, and model, layer where there are
+            several, such as `tables/subsets.csv`.
+        share: of the best.
+        draws: bootstrap samples; 0 leaves the interval out.
+        seed: of these.
+
+    Returns:
+        Columns model, layer (where given), task, category ('all' too), concepts, units (the F of
+        saturation), low, high (95 %), score (there), best (mean score of the best F), whole (of all
+        units), most (K).
+
+    Raises:
+        InputError: a missing column, or a share outside 0..1.
+    """
+    at = _checked(subsets, share)
+    rows = []
+    for key, part in subsets.groupby(at, sort=False):
+        wide = _wide(part)
+        floor = FLOOR.get(str(key[at.index("task")]), 0.0)
+        categories = wide.index.get_level_values("category")
+        generator = np.random.default_rng(seed)
+        for category in [*categories.drop_duplicates(), ALL]:
+            own = wide.to_numpy()[(categories == category) | (category == ALL)]
+            units = wide.columns.to_numpy(dtype=float)
+            mean = own.mean(axis=0)
+            picks = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
+            found = _crossings(np.vstack([mean, picks @ own / len(own)]), units, floor, share)
+            low, high = interval(found[1:]) if draws else (np.nan, np.nan)
+            best = float(mean.max())
+            rows.append(
+                dict(zip(at, key, strict=True))
+                | {"category": category, "concepts": len(own), "units": found[0], "low": low,
+                   "high": high, "score": floor + share * (best - floor), "best": best,
+                   "whole": mean[-1], "most": int(units[-1])}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def concept_saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
+    """The number F of units at which each concept saturates.
+
+    Its range comes from the intervals of the scores over images: from the first F whose upper bound
+    reaches the target to the first whose lower bound does.
+
+    Args:
+        subsets: see `saturation`; with columns low and high for the range.
+        share: of the way to the best F.
+
+    Returns:
+        Columns model, layer (where given), task, concept, category, units (the F of saturation),
+        low, high (NaN without intervals; high is infinite where no lower bound reaches the target),
+        best (score of the best F), most (K).
+
+    Raises:
+        InputError: a missing column, or a share outside 0..1.
+    """
+    at = _checked(subsets, share)
+    bounds = {"low", "high"} <= set(subsets.columns)
+    parts = []
+    for key, part in subsets.groupby(at, sort=False):
+        floor = FLOOR.get(str(key[at.index("task")]), 0.0)
+        wide = _wide(part)
+        units, scores = wide.columns.to_numpy(dtype=float), wide.to_numpy()
+        target = floor + share * (scores.max(axis=1) - floor)
+        table = wide.index.to_frame(index=False).assign(
+            units=_first(scores, units, target, floor), low=np.nan, high=np.nan,
+            best=scores.max(axis=1), most=int(units[-1]),
+        )  # fmt: skip
+        if bounds:
+            for column, side in (("low", "high"), ("high", "low")):
+                bound = _wide(part, side).reindex(wide.index).to_numpy()
+                table[column] = _first(bound, units, target, floor)
+        for name, value in zip(at, key, strict=True):
+            table[name] = value
+        parts.append(table)
+    columns = [*at, "concept", "category", "units", "low", "high", "best", "most"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _checked(subsets: pd.DataFrame, share: float) -> list[str]:
+    needed = ["task", "concept", "category", "units", "score"]
+    missing = [column for column in needed if column not in subsets]
+    if missing:
+        raise InputError(f"the table lacks the columns {', '.join(missing)}")
+    if not 0 < share <= 1:
+        raise InputError(f"share is a number above 0 and at most 1; got {share}")
+    if not subsets["score"].notna().any():
+        raise InputError("the table of subsets holds no score")
+    return [c for c in ("model", "layer") if c in subsets] + ["task"]
+
+
+def _wide(part: pd.DataFrame, column: str = "score") -> pd.DataFrame:
+    """(C, F) values, for concepts that have all of them."""
+    index = ["concept", "category"]
+    return part.pivot_table(index=index, columns="units", values=column, sort=False)[
+        sorted(part["units"].unique())
+    ].dropna()
+
+
+def _crossings(curves: Floats, units: Floats, floor: float, share: float) -> Floats:
+    """(R,) F at which each curve comes `share` of the way from the floor to its best."""
+    target = floor + share * (curves.max(axis=1) - floor)
+    return _first(curves, units, target, floor)
+
+
+def _first(curves: Floats, units: Floats, target: Floats, floor: float) -> Floats:
+    """(R,) F at which curves (R, F) first reach a target; infinite where they never do.
+
+    Between the F that were tried a curve is taken as linear in log F; before the first of them, F
+    is that one. A curve that never leaves the floor needs no unit at all, and has NaN.
+    """
+    reached = curves >= target[:, None] - 1e-12
+    place = reached.argmax(axis=1)
+    rows = np.arange(len(curves))
+    before = np.maximum(place - 1, 0)
+    low, high = curves[rows, before], curves[rows, place]
+    part = np.divide(target - low, high - low, out=np.ones_like(target), where=high > low)
+    log = np.log(units)
+    found: Floats = np.exp(log[before] + np.clip(part, 0, 1) * (log[place] - log[before]))
+    found = np.where(place == 0, units[0], found)
+    found = np.where(reached.any(axis=1), found, np.inf)
+    return np.where(target > floor, found, np.nan)
