@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from conceptlab.analysis.distances import embedding_distance
+from conceptlab.analysis.neighbours import parse_sum
 from conceptlab.errors import InputError
 from conceptlab.probes.base import TOO_FEW
 from conceptlab.study.examples import publish_examples
@@ -193,27 +194,6 @@ def _sum(vectors: ConceptVectors, text: str, count: int) -> pd.DataFrame:
     found = vectors.arithmetic(plus, minus, count)
     found.insert(0, "rank", range(1, len(found) + 1))
     return found.drop(columns="category").assign(plus=" + ".join(plus), minus=" + ".join(minus))
-
-
-def parse_sum(text: str) -> tuple[list[str], list[str]]:
-    """The terms added and taken away; signs stand between spaces, so names may hold hyphens.
-
-    >>> parse_sum("grass + blue - green")
-    (['grass', 'blue'], ['green'])
-    """
-    plus: list[str] = []
-    minus: list[str] = []
-    target = plus
-    words: list[str] = []
-    for token in [*text.split(), "+"]:
-        if token in ("+", "-") and words:
-            target.append(" ".join(words))
-            words = []
-        if token in ("+", "-"):
-            target = plus if token == "+" else minus
-        else:
-            words.append(token)
-    return plus, minus
 
 
 def _split_names(table: pd.DataFrame) -> pd.DataFrame:

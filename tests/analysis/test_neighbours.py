@@ -209,7 +209,9 @@ def test_table_3_has_a_column_for_each_sum():
         ("- wood + blue sky", (["blue sky"], ["wood"])),
         ("semi-trailer", (["semi-trailer"], [])),
         ("a + b - c - d + e", (["a", "b", "e"], ["c", "d"])),
+        ("living room + t-shirt - b c", (["living room", "t-shirt"], ["b c"])),
         ("", ([], [])),
+        ("+ -", ([], [])),
     ],
 )
 def test_sums_are_read_with_signs_between_spaces(text, terms):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from conceptlab.study.tables import CONCEPT_COLUMNS, parse_sum, summary_table
+from conceptlab.study.tables import CONCEPT_COLUMNS, summary_table
 
 
 def test_columns_begin_as_the_contract_says():
@@ -30,17 +30,3 @@ def test_summary_by_hand():
     assert segment["mean_probe"] == pytest.approx(0.8 / 3)
     assert (classify["n_concepts"], classify["too_few"]) == (0, 1)
     assert pd.isna(classify["share_probe_at_least_unit"])
-
-
-@pytest.mark.parametrize(
-    ("text", "plus", "minus"),
-    [
-        ("a", ["a"], []),
-        ("- a", [], ["a"]),
-        ("living room + t-shirt - b c - d", ["living room", "t-shirt"], ["b c", "d"]),
-        ("", [], []),
-        ("+ -", [], []),
-    ],
-)
-def test_sums(text, plus, minus):
-    assert parse_sum(text) == (plus, minus)
