@@ -65,16 +65,17 @@ class Whitening:
         return plain, bias - plain @ self.mean
 
 
-def balanced_weights(labels: Flags, counts: Flags) -> Floats:
+def balanced_weights(labels: Flags, counts: NDArray[Any]) -> Floats:
     """(C, n) weights that give either side of each concept half of the total, 1.
 
     Args:
         labels: (C, n) whether the image shows the concept.
-        counts: (C, n) whether the image counts for it at all.
+        counts: (C, n) whether the image counts for it at all, or how often.
     """
-    yes, no = labels & counts, ~labels & counts
-    weights = np.where(yes, 0.5 / np.maximum(yes.sum(axis=1, keepdims=True), 1), 0.0)
-    return weights + np.where(no, 0.5 / np.maximum(no.sum(axis=1, keepdims=True), 1), 0.0)
+    yes, no = labels * counts, ~labels * counts
+    weights: Floats = 0.5 * yes / np.maximum(yes.sum(axis=1, keepdims=True), 1)
+    weights += 0.5 * no / np.maximum(no.sum(axis=1, keepdims=True), 1)
+    return weights
 
 
 def fit_logistic(
@@ -84,6 +85,7 @@ def fit_logistic(
     penalty: Floats,
     scale: Floats,
     tolerance: float,
+    start: Floats | None = None,
 ) -> Floats:
     """Solve C weighted logistic regressions.
 
@@ -94,6 +96,7 @@ def fit_logistic(
         penalty: (C,) on squared weights, not on the bias.
         scale: (R,) curvature of the loss along each coordinate, for conditioning.
         tolerance: see `conceptlab.numerics.solvers.minimise`.
+        start: (C, R + 1) weights and bias to start from; zeros if not given.
 
     Returns:
         (C, R + 1) weights and bias.
@@ -114,8 +117,9 @@ def fit_logistic(
         total = loss.sum(axis=1) + penalty[rows] / 2 * squares
         return total, np.column_stack([d_w * stretch[rows], g.sum(axis=1)])
 
-    start = np.zeros((len(labels), x.shape[-1] + 1))
-    found = minimise(objective, start, tolerance=tolerance, max_evaluations=300).x
+    first = np.zeros((len(labels), x.shape[-1] + 1)) if start is None else start.copy()
+    first[:, :-1] /= stretch
+    found = minimise(objective, first, tolerance=tolerance, max_evaluations=300).x
     found[:, :-1] *= stretch
     return found
 

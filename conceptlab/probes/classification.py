@@ -4,8 +4,9 @@ Fong & Vedaldi 2018, section 3.2, eq. 5: sigma(b + sum_k w_k mean_ij A_ijk), ima
 the concept weighing equally in training, accuracy measured on as many of one as of the other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -131,6 +132,50 @@ class ClassificationProbe(BaseProbe):
             weights[rows[:, None], own] = plain
             bias[rows] = found[:, -1] - np.einsum("cf,cf->c", plain, mean[:, 0])
         return probe._finish(activations, train, weights, bias, penalty)
+
+    def redrawing(
+        self, activations: "Activations", data: "ProbeDataset"
+    ) -> Callable[[NDArray[np.int64]], Floats]:
+        """A function from training images, drawn with repeats, to the weights learned from them.
+
+        Penalties, the scale of the units and the decision for a single unit are this probe's own.
+
+        Args:
+            activations: that this probe was fitted on.
+            data: likewise.
+
+        Returns:
+            Takes rows of the activations, gives weights (C, K): zero for concepts without a
+            vector, NaN for those of which the images are all of one kind.
+        """
+        train = self._training(activations, data)
+        images = split_rows(activations, "train")
+        vectors, usable = self.vectors, self.vectors.usable
+        chosen = vectors.concepts["penalty"].to_numpy(dtype=np.float64)
+        alone, combined = usable & np.isnan(chosen), usable & ~np.isnan(chosen)
+        white = Whitening.of(train.x)
+        z = white.rotate(train.x)
+        start = np.column_stack(
+            [(vectors.weights * white.spread) @ white.axes,
+             vectors.bias + vectors.weights @ white.mean]
+        )[combined]  # fmt: skip
+
+        def weights_of(rows: NDArray[np.int64]) -> Floats:
+            times = np.bincount(np.searchsorted(images, rows), minlength=len(images))
+            counts = train.known * times
+            found = np.zeros(vectors.weights.shape)
+            if combined.any():
+                weights = balanced_weights(train.shown[combined], counts[combined])
+                fitted = fit_logistic(
+                    z, train.shown[combined], weights, chosen[combined], white.values, 1e-3, start
+                )
+                found[combined] = white.back(fitted[:, :-1], fitted[:, -1])[0]
+            if alone.any():
+                found += _single_units(train.x, train.shown, counts, alone)[0]
+            both = (train.shown * counts).any(axis=1) & (~train.shown * counts).any(axis=1)
+            return np.where((both | ~usable)[:, None], found, np.nan)
+
+        return weights_of
 
     def best_units(self, activations: "Activations", data: "ProbeDataset") -> ConceptVectors:
         """The best single unit of each concept: of all units and borders, what train tells best.
@@ -293,7 +338,7 @@ def _cross_validated(
 
 
 def _single_units(
-    x: NDArray[np.float32], shown: Flags, known: Flags, which: Flags
+    x: NDArray[np.float32], shown: Flags, known: NDArray[Any], which: Flags
 ) -> tuple[Floats, Floats]:
     """The best unit of some concepts as one-hot rows (C, K), and their borders as biases (C,)."""
     weights, bias = np.zeros((len(shown), x.shape[1])), np.zeros(len(shown))

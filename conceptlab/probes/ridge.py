@@ -102,7 +102,8 @@ class Ridge:
         moves = np.flatnonzero(movable if which is None else movable & which)
         problem, anchor = self.problem, self.anchor
         area = problem.stream.labels.size[0] * problem.stream.labels.size[1]
-        pixels = np.maximum(problem.trains.sum(axis=0), 1) * float(area)
+        shown = problem.trains[problem.stream.label_rows].sum(axis=0)  # an image may stand twice
+        pixels = np.maximum(shown, 1) * float(area)
         free = np.column_stack([self.allowed, np.full(len(anchor), self.bias)])
 
         def objective(x: Floats, places: NDArray[np.int64]) -> tuple[Floats, Floats]:

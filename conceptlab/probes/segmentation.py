@@ -5,6 +5,8 @@ sigmoid, trained on the images that show the concept, its pixels weighing alpha 
 1 - alpha. All concepts are trained together.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -21,7 +23,7 @@ from conceptlab.probes.base import PROBES, SINGLE, TOO_FEW, BaseProbe
 from conceptlab.probes.choice import PENALTIES, choose
 from conceptlab.probes.descent import descend
 from conceptlab.probes.pixels import PairCounts, PixelProblem, pair_counts, split_rows
-from conceptlab.probes.ridge import Ridge
+from conceptlab.probes.ridge import COARSE, Ridge, best_units
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -134,6 +136,49 @@ class SegmentationProbe(BaseProbe):
         start = np.where(allowed, self.vectors.weights, 0.0), self.vectors.bias.copy()
         weights, bias = Ridge.about_units(problem, allowed, self.bias).solve(penalty, start)
         return probe._finish(activations, problem, weights, bias, penalty)
+
+    def redrawing(
+        self, activations: "Activations", data: "ProbeDataset"
+    ) -> Callable[[NDArray[np.int64]], Floats]:
+        """A function from training images, drawn with repeats, to the weights learned from them.
+
+        Penalties, the units that they draw to and the decision for a single unit are this probe's
+        own; every fourth row of pixels is visited.
+
+        Args:
+            activations: that this probe was fitted on.
+            data: likewise.
+
+        Returns:
+            Takes rows of the activations, gives weights (C, K): zero for concepts without a
+            vector, NaN for those that none of the images shows.
+
+        Raises:
+            InputError: a probe with the paper's loss, whose solution is no optimum.
+        """
+        if self.loss != "bce":
+            raise InputError("only probes with loss='bce' can be resampled: they reach an optimum")
+        problem = self._problem(activations, label_store(activations, data, self.label_size))
+        partner = dict(zip(problem.stream.images, problem.stream.label_rows, strict=True))
+        chosen = self.vectors.concepts["penalty"].to_numpy(dtype=np.float64)
+        usable = self.vectors.usable
+        alone, combined = usable & np.isnan(chosen), usable & ~np.isnan(chosen)
+        allowed = np.repeat(combined[:, None], activations.shape[1], axis=1)
+        ridge = Ridge.about_units(problem, allowed, self.bias)
+        start = np.where(allowed, self.vectors.weights, 0.0), self.vectors.bias.copy()
+
+        def weights_of(images: NDArray[np.int64]) -> Floats:
+            rows = np.array([partner[image] for image in images])
+            stream = replace(problem.stream, images=images, label_images=rows)
+            now = replace(problem, stream=stream)
+            found, _ = replace(ridge, problem=now).minimise(np.nan_to_num(chosen), start, COARSE)
+            if alone.any():
+                whole = np.repeat(alone[:, None], activations.shape[1], axis=1)
+                found = np.where(alone[:, None], best_units(now, whole), found)
+            seen = problem.trains[rows].any(axis=0) | ~usable
+            return np.where(seen[:, None], found, np.nan)
+
+        return weights_of
 
     def _finish(
         self,
