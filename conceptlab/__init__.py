@@ -10,16 +10,43 @@ if TYPE_CHECKING:
     from conceptlab.activations.allocator import keep_freed_memory as keep_freed_memory
     from conceptlab.activations.extract import extract as extract
     from conceptlab.activations.store import Activations as Activations
+    from conceptlab.analysis.analogies import Analogies as Analogies
+    from conceptlab.analysis.analogies import analogies as analogies
     from conceptlab.analysis.cka import linear_cka as linear_cka
+    from conceptlab.analysis.clusters import Clusters as Clusters
+    from conceptlab.analysis.clusters import Hierarchy as Hierarchy
+    from conceptlab.analysis.clusters import clusters as clusters
+    from conceptlab.analysis.clusters import hierarchy as hierarchy
     from conceptlab.analysis.compare import adequacy as adequacy
     from conceptlab.analysis.compare import compare as compare
     from conceptlab.analysis.distances import EmbeddingDistances as EmbeddingDistances
     from conceptlab.analysis.distances import embedding_distance as embedding_distance
     from conceptlab.analysis.embedding import ConceptSimilarities as ConceptSimilarities
     from conceptlab.analysis.measured import Measured as Measured
+    from conceptlab.analysis.neighbours import arithmetic_table as arithmetic_table
+    from conceptlab.analysis.neighbours import nearest_table as nearest_table
+    from conceptlab.analysis.neighbours import neighbours as neighbours
+    from conceptlab.analysis.overlap import agreement_by_layer as agreement_by_layer
+    from conceptlab.analysis.overlap import concepts_per_unit as concepts_per_unit
+    from conceptlab.analysis.overlap import iou_distribution as iou_distribution
+    from conceptlab.analysis.overlap import unit_agreement as unit_agreement
+    from conceptlab.analysis.overlap import unit_shares as unit_shares
     from conceptlab.analysis.predictivity import predictivity as predictivity
     from conceptlab.analysis.procrustes import procrustes as procrustes
+    from conceptlab.analysis.projection import Projection as Projection
+    from conceptlab.analysis.projection import project as project
     from conceptlab.analysis.rsa import rsa as rsa
+    from conceptlab.analysis.saturation import concept_saturation as concept_saturation
+    from conceptlab.analysis.saturation import saturation as saturation
+    from conceptlab.analysis.synsets import synset_table as synset_table
+    from conceptlab.analysis.uncertainty import pinned_down as pinned_down
+    from conceptlab.analysis.uncertainty import similarity_intervals as similarity_intervals
+    from conceptlab.analysis.uncertainty import weight_intervals as weight_intervals
+    from conceptlab.analysis.wordnet import wordnet as wordnet
+    from conceptlab.analysis.words import sentence_vectors as sentence_vectors
+    from conceptlab.analysis.words import word_vectors as word_vectors
+    from conceptlab.analysis.zoom import Zoom as Zoom
+    from conceptlab.analysis.zoom import zoom as zoom
     from conceptlab.data import ProbeDataset as ProbeDataset
     from conceptlab.data import load_data as load_data
     from conceptlab.errors import ConceptlabError as ConceptlabError
@@ -29,6 +56,10 @@ if TYPE_CHECKING:
     from conceptlab.probes.dissect import Dissection as Dissection
     from conceptlab.probes.dissect import chance_of_best as chance_of_best
     from conceptlab.probes.dissect import dissect as dissect
+    from conceptlab.probes.packing import Packing as Packing
+    from conceptlab.probes.packing import pack_units as pack_units
+    from conceptlab.probes.resampled import ResampledProbe as ResampledProbe
+    from conceptlab.probes.resampled import VectorDistribution as VectorDistribution
     from conceptlab.probes.segmentation import SegmentationProbe as SegmentationProbe
     from conceptlab.probes.subsets import subset_scores as subset_scores
     from conceptlab.probes.summary import summarize_units as summarize_units
@@ -44,19 +75,38 @@ _HOMES = {
     "activations.allocator": ["keep_freed_memory"],
     "activations.extract": ["extract"],
     "activations.store": ["Activations"],
+    "analysis.analogies": ["Analogies", "analogies"],
     "analysis.cka": ["linear_cka"],
+    "analysis.clusters": ["Clusters", "Hierarchy", "clusters", "hierarchy"],
     "analysis.compare": ["adequacy", "compare"],
     "analysis.distances": ["EmbeddingDistances", "embedding_distance"],
     "analysis.embedding": ["ConceptSimilarities"],
     "analysis.measured": ["Measured"],
+    "analysis.neighbours": ["arithmetic_table", "nearest_table", "neighbours"],
+    "analysis.overlap": [
+        "agreement_by_layer",
+        "concepts_per_unit",
+        "iou_distribution",
+        "unit_agreement",
+        "unit_shares",
+    ],
     "analysis.predictivity": ["predictivity"],
     "analysis.procrustes": ["procrustes"],
+    "analysis.projection": ["Projection", "project"],
     "analysis.rsa": ["rsa"],
+    "analysis.saturation": ["concept_saturation", "saturation"],
+    "analysis.synsets": ["synset_table"],
+    "analysis.uncertainty": ["pinned_down", "similarity_intervals", "weight_intervals"],
+    "analysis.wordnet": ["wordnet"],
+    "analysis.words": ["sentence_vectors", "word_vectors"],
+    "analysis.zoom": ["Zoom", "zoom"],
     "data": ["ProbeDataset", "load_data"],
     "errors": ["ConceptlabError"],
     "models": ["ProbedModel", "load_model"],
     "probes.classification": ["ClassificationProbe"],
     "probes.dissect": ["Dissection", "chance_of_best", "dissect"],
+    "probes.packing": ["Packing", "pack_units"],
+    "probes.resampled": ["ResampledProbe", "VectorDistribution"],
     "probes.segmentation": ["SegmentationProbe"],
     "probes.subsets": ["subset_scores"],
     "probes.summary": ["summarize_units"],

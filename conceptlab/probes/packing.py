@@ -43,7 +43,7 @@ class Packing:
     """Concepts that are packed into the units of a layer.
 
     Args:
-        units: a row per unit: unit, packed (number of concepts), concepts (their names), r2 (share
+        units: a row per unit: unit, packed (number of concepts), names (theirs), r2 (share
             of the unit's variance over positions that they explain, on the images learned from),
             r2_val (on those of the split), chance (concepts packed into it when the labels belong
             to other images; NaN without the control).
@@ -256,7 +256,7 @@ def _tables(
     units = pd.DataFrame(
         {
             "unit": np.arange(len(packed)), "packed": found.chosen.sum(axis=0),
-            "concepts": packed, "r2": found.shares.sum(axis=0),
+            "names": packed, "r2": found.shares.sum(axis=0),
             "r2_val": 1 - error_of(found.weights, scale_m, scale_a, found.learned, judge),
             "chance": chance,
         }

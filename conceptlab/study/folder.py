@@ -25,6 +25,7 @@ from conceptlab.activations.lock import held
 from conceptlab.errors import CacheError, InputError
 from conceptlab.files import atomic_path, write_text
 from conceptlab.keys import canonical, digest
+from conceptlab.probes.resampled import VectorDistribution
 from conceptlab.vectors import ConceptVectors
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,12 @@ class Outputs:
 
     Args:
         tables: name to rows.
-        vectors: task to vectors.
+        vectors: task to vectors, or to a distribution of them.
         pictures: file name to bytes.
     """
 
     tables: Mapping[str, pd.DataFrame]
-    vectors: Mapping[str, ConceptVectors]
+    vectors: Mapping[str, ConceptVectors | VectorDistribution]
     pictures: Mapping[str, bytes]
 
 
@@ -59,7 +60,10 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         InputError: it is missing or damaged.
     """
-    texts = ("model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule")
+    texts = (
+        "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule",
+        "names", "model_i", "layer_i", "model_j", "layer_j", "measure", "over",
+    )  # fmt: skip
     try:
         header = pd.read_csv(path, nrows=0).columns
         return pd.read_csv(

@@ -13,9 +13,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from conceptlab.activations.extract import extract
+from conceptlab.activations.store import Activations
 from conceptlab.data import load_data
 from conceptlab.files import write_text
 from conceptlab.models import load_model
+from conceptlab.study.comparison import make_comparison, require_references, write_zoom
 from conceptlab.study.examples import examples_step
 from conceptlab.study.folder import RunFolder, read_table
 from conceptlab.study.scale import spread
@@ -24,16 +26,17 @@ from conceptlab.study.steps import (
     Layer,
     classify_step,
     dissect_step,
+    pack_step,
     require_splits,
+    resample_step,
     segment_step,
     subsets_step,
     untrained_step,
 )
-from conceptlab.study.tables import write_tables
+from conceptlab.study.tables import concept_table, load_vectors, write_tables
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
-    from conceptlab.activations.store import Activations
     from conceptlab.data.base import ProbeDataset
     from conceptlab.models.probed import ProbedModel
 
@@ -85,6 +88,7 @@ def run_study(
     """
     data = load_data(study.data.spec)
     require_splits(study, data, "segment", "classify")
+    require_references(study.compare)
     for settings in study.models[1:]:  # the first one is about to say for itself
         open_model(settings, study.seed).resolve(settings.layers)
     session = Session(RunFolder(out), cache, device, progress)
@@ -97,9 +101,17 @@ def run_study(
 def finish(
     run: RunFolder, study: Study, data: "ProbeDataset", models: Sequence[dict[str, Any]]
 ) -> Path:
-    """Put tables, manifest, figures and the report of a run folder together."""
+    """Put tables, comparisons, manifest, figures and the report of a run folder together."""
     run.models = [str(model["name"]) for model in models]
     write_tables(run, study)
+    loaded = load_vectors(run)
+    layers = {
+        (str(model["name"]), layer): Activations(path)
+        for model in models
+        for layer, path in model.pop("files").items()
+    }
+    make_comparison(run, study, loaded, layers)
+    write_zoom(run, study, loaded, concept_table(run))
     run.write_json("manifest.json", manifest(run, study, data, models))
     return draw(run)
 
@@ -151,7 +163,7 @@ def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[
     name = settings.name or model.name
     acts = _extract(session, model, data, settings)
     layers = {key: Layer(a, data, study) for key, a in acts.items()}
-    with _bar(session, f"{name}: steps", len(layers) * 5) as done:
+    with _bar(session, f"{name}: steps", len(layers) * len(LAYER_STEPS)) as done:
         for key, layer in layers.items():
             for step in LAYER_STEPS:
                 step(session.run, name, key, layer)
@@ -164,6 +176,7 @@ def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[
         "name": name, "spec": model.spec, "fingerprint": model.fingerprint,
         "weights": settings.weights, "preprocessing": model.preprocessing.spec(),
         "layers": list(layers), "report_layer": best,
+        "files": {key: str(a.path) for key, a in acts.items()},
     }  # fmt: skip
 
 
@@ -203,11 +216,38 @@ def make_subsets(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
     return run.step(model, name, "subsets", key, lambda: subsets_step(layer))
 
 
-LAYER_STEPS: tuple[Callable[[RunFolder, str, str, Layer], Path], ...] = (
+def make_packing(run: RunFolder, model: str, name: str, layer: Layer) -> Path | None:
+    """The concepts packed into a layer's units, unless the study leaves it out."""
+    study = layer.study
+    if not study.pack.enabled:
+        return None
+    key = layer.key("pack", study.pack) | {
+        "split": study.segment.split, "min_examples": study.segment.min_examples,
+    }  # fmt: skip
+    return run.step(model, name, "pack", key, lambda: pack_step(layer))
+
+
+def make_distributions(run: RunFolder, model: str, name: str, layer: Layer) -> Path | None:
+    """The distributions of a layer's vectors, where the study asks for them."""
+    study = layer.study
+    if not study.resample.draws:
+        return None
+    segment = make_segmentation(run, model, name, layer) / "segment.h5"
+    classify = make_classification(run, model, name, layer) / "classify.h5"
+    key = layer.key("resample", study.resample, study.segment, study.classify)
+    return run.step(
+        model, name, "resample", key | {"tau": study.dissect.tau},
+        lambda: resample_step(layer, ConceptVectors.load(segment), ConceptVectors.load(classify)),
+    )  # fmt: skip
+
+
+LAYER_STEPS: tuple[Callable[[RunFolder, str, str, Layer], Path | None], ...] = (
     make_dissection,
     make_segmentation,
     make_classification,
     make_subsets,
+    make_packing,
+    make_distributions,
 )
 
 

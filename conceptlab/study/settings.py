@@ -11,6 +11,7 @@ from typing import Any
 
 from conceptlab.activations.labels import LARGEST_LABELS
 from conceptlab.activations.target import DTYPES
+from conceptlab.analysis.compare import MEASURES
 from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
 from conceptlab.numerics.geometry import FITS
@@ -38,11 +39,15 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """[[models]]: a name for people, what to load and how, and the layers to look at."""
+    """[[models]]: a name for people, what to load and how, and the layers to look at.
+
+    Models of one `network` are training runs of it, which say how far runs differ.
+    """
 
     spec: str
     layers: tuple[str, ...]
     name: str = ""
+    network: str = ""
     weights: str = ""
     size: int = 0
     mean: tuple[float, ...] = ()
@@ -125,18 +130,54 @@ class ClassifySettings:
 
 
 @dataclass(frozen=True)
-class CompareSettings:
-    """[compare]: neighbours per concept, the sums to look up, and the untrained control.
+class PackSettings:
+    """[pack]: see `conceptlab.pack_units`; `enabled = false` leaves it out."""
 
-    `arithmetic` lists sums such as 'grass + blue - green'.
+    enabled: bool = True
+    least: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least < 1:
+            raise InputError(f"least is a share from 0 to below 1; got {self.least}")
+
+
+@dataclass(frozen=True)
+class ResampleSettings:
+    """[resample]: see `conceptlab.ResampledProbe`; `draws = 0` leaves it out."""
+
+    draws: int = 0
+    block: int = 5
+
+    def __post_init__(self) -> None:
+        _at_least(0, draws=self.draws)
+        _at_least(1, block=self.block)
+        if self.draws == 1:
+            raise InputError("draws is 0, for none, or at least 2; got 1")
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """[compare]: neighbours per concept, sums to look up, controls, measures, references.
+
+    `arithmetic` lists sums such as 'grass + blue - green', `measures` those of `conceptlab.compare`
+    that are taken between all embeddings, and between the layers' activations of the same images.
+    `wordnet` is 'path' or 'wup', `words` a file of word vectors, to compare with as well.
     """
 
     neighbours: int = 5
     arithmetic: tuple[str, ...] = ()
     untrained: bool = True
+    measures: tuple[str, ...] = ("rsa-spearman", "cka-debiased")
+    draws: int = 200
+    wordnet: str = ""
+    words: str = ""
 
     def __post_init__(self) -> None:
         _at_least(1, neighbours=self.neighbours)
+        _at_least(0, draws=self.draws)
+        _one_of(("", "path", "wup"), wordnet=self.wordnet)
+        for name in self.measures:
+            _one_of(MEASURES, measures=name)
 
 
 @dataclass(frozen=True)
@@ -156,6 +197,8 @@ class Study:
     segment: SegmentSettings = field(default_factory=SegmentSettings)
     classify: ClassifySettings = field(default_factory=ClassifySettings)
     compare: CompareSettings = field(default_factory=CompareSettings)
+    pack: PackSettings = field(default_factory=PackSettings)
+    resample: ResampleSettings = field(default_factory=ResampleSettings)
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -196,6 +239,8 @@ TABLES: dict[str, type[Any]] = {
     "segment": SegmentSettings,
     "classify": ClassifySettings,
     "compare": CompareSettings,
+    "pack": PackSettings,
+    "resample": ResampleSettings,
 }
 
 
@@ -290,14 +335,18 @@ def _relative(study: Study, folder: Path) -> Study:
         replace(m, spec=spec(m.spec), weights=place(m.weights) if m.weights else "")
         for m in study.models
     )
-    return replace(study, data=replace(study.data, spec=spec(study.data.spec)), models=models)
+    compare = study.compare
+    if compare.words:
+        compare = replace(compare, words=place(compare.words))
+    data = replace(study.data, spec=spec(study.data.spec))
+    return replace(study, data=data, models=models, compare=compare)
 
 
 def study_toml(study: Study) -> str:
     """The study as TOML, with every default filled in."""
     values = asdict(study)
     lines = [f"{key} = {_toml(values[key])}" for key in ("name", "seed")]
-    for table in ("data", "dissect", "segment", "classify", "compare"):
+    for table in TABLES:
         lines += ["", f"[{table}]", *(f"{k} = {_toml(v)}" for k, v in values[table].items())]
     for model in values["models"]:
         lines += ["", "[[models]]", *(f"{k} = {_toml(v)}" for k, v in model.items())]

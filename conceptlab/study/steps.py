@@ -1,5 +1,6 @@
 """The steps of a study: each a function from activations and labels to tables and vectors."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,10 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conceptlab.analysis.uncertainty import pinned_down
 from conceptlab.errors import InputError
 from conceptlab.probes.classification import ClassificationProbe, accuracies
 from conceptlab.probes.dissect import chance_of_best, dissect
+from conceptlab.probes.packing import pack_units
 from conceptlab.probes.pixels import PairCounts, pair_counts
+from conceptlab.probes.resampled import ResampledProbe
 from conceptlab.probes.segmentation import SegmentationProbe
 from conceptlab.probes.subsets import subset_scores
 from conceptlab.study.folder import Outputs
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
     from conceptlab.data.base import ProbeDataset
 
+log = logging.getLogger(__name__)
+
+VERSION = 2  # of what steps put out: raised when it changes, so that run folders follow
 DRAWS = 500  # bootstrap samples of every interval
 
 
@@ -48,6 +55,7 @@ class Layer:
         """Everything that a step's outputs depend on."""
         return {
             "step": step,
+            "version": VERSION,
             "activations": {
                 k: v for k, v in self.activations.provenance.items() if k != "recorded"
             },
@@ -175,6 +183,38 @@ def subsets_step(layer: Layer) -> Outputs:
             )
             parts.append(table.assign(task=task))
     return Outputs({"subsets": pd.concat(parts) if parts else pd.DataFrame()}, {}, {})
+
+
+def pack_step(layer: Layer) -> Outputs:
+    """The inverse map: the concepts that are packed into each unit."""
+    study = layer.study
+    try:
+        found = pack_units(
+            layer.activations, layer.data, split=study.segment.split, label_size=layer.label_size,
+            min_examples=study.segment.min_examples, least=study.pack.least, seed=study.seed,
+        )  # fmt: skip
+    except InputError as error:  # data without label maps, or too few images: the rest stands
+        log.info("%s: no packing: %s", layer.activations.layer, error)
+        return Outputs({"units": pd.DataFrame(), "table": pd.DataFrame()}, {}, {})
+    return Outputs({"units": found.units, "table": found.table}, {}, {})
+
+
+def resample_step(layer: Layer, segment: ConceptVectors, classify: ConceptVectors) -> Outputs:
+    """The distribution of both probes' vectors over the choice of images."""
+    settings = layer.study.resample
+    tables, found = [], {}
+    for task, probe, vectors in (
+        ("segment", _segmenter(layer), segment), ("classify", _classifier(layer), classify),
+    ):  # fmt: skip
+        if task == "segment" and layer.study.segment.loss != "bce":
+            continue
+        probe.vectors_ = vectors
+        resampled = ResampledProbe(probe, settings.draws, settings.block, seed=layer.study.seed)
+        found[f"{task}-draws"] = resampled.fit(layer.activations, layer.data).distribution
+        if vectors.usable.any():
+            tables.append(pinned_down(found[f"{task}-draws"]).assign(task=task))
+    pinned = pd.concat(tables) if tables else pd.DataFrame()
+    return Outputs({"pinned": pinned}, found, {})
 
 
 def untrained_step(layer: Layer) -> Outputs:

@@ -5,12 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from conceptlab.analysis.distances import embedding_distance
-from conceptlab.analysis.neighbours import parse_sum
+from conceptlab.analysis.neighbours import neighbours, parse_sum
 from conceptlab.errors import InputError
 from conceptlab.probes.base import TOO_FEW
+from conceptlab.study.comparison import write_distances
 from conceptlab.study.examples import publish_examples
 from conceptlab.study.folder import RunFolder, safe
+from conceptlab.study.frames import joined, labelled
+from conceptlab.study.overlaps import distributions, write_overlaps
 from conceptlab.study.settings import CompareSettings, Study
 from conceptlab.vectors import ConceptVectors
 
@@ -34,20 +36,21 @@ def write_tables(run: RunFolder, study: Study) -> None:
     run.table("concepts", concepts)
     run.table("summary", summary_table(concepts))
     run.table("subsets", run.gather("subsets", "subsets"))
-    run.table("per_image", _per_image(run))
-    loaded = _copy_vectors(run)
-    _write_similarity(run, loaded, study.compare)
+    per_image = _per_image(run)
+    run.table("per_image", per_image)
+    run.table("distributions", distributions(per_image))
+    loaded = load_vectors(run)
+    for (model, layer, task), vectors in loaded.items():
+        vectors.save(run.path / "vectors" / safe(model) / safe(layer) / f"{task}.h5")
+    write_overlaps(run, concepts, loaded, study.seed)
+    _write_neighbours(run, loaded, study.compare)
+    write_distances(run, loaded, study.compare)
     publish_examples(run)
 
 
 def concept_table(run: RunFolder) -> pd.DataFrame:
     """A row per model, layer, task and concept: scores, intervals, controls."""
-    parts = [_segment_rows(run), _classify_rows(run)]
-    table = (
-        pd.concat([p for p in parts if len(p)], ignore_index=True)
-        if any(len(p) for p in parts)
-        else pd.DataFrame()
-    )
+    table = joined([p for p in (_segment_rows(run), _classify_rows(run)) if len(p)])
     return table.reindex(columns=CONCEPT_COLUMNS) if len(table) else table
 
 
@@ -124,16 +127,12 @@ def _per_image(run: RunFolder) -> pd.DataFrame:
     )
 
 
-def _copy_vectors(run: RunFolder) -> dict[tuple[str, str, str], ConceptVectors]:
-    loaded = {}
-    for (model, layer, task), path in run.vectors().items():
-        loaded[model, layer, task] = ConceptVectors.load(path)
-        place = run.path / "vectors" / safe(model) / safe(layer) / f"{task}.h5"
-        loaded[model, layer, task].save(place)
-    return loaded
+def load_vectors(run: RunFolder) -> dict[tuple[str, str, str], ConceptVectors]:
+    """(model, layer, task) to the vectors, of all steps."""
+    return {at: ConceptVectors.load(path) for at, path in run.vectors().items()}
 
 
-def _write_similarity(
+def _write_neighbours(
     run: RunFolder,
     loaded: dict[tuple[str, str, str], ConceptVectors],
     settings: CompareSettings,
@@ -143,45 +142,23 @@ def _write_similarity(
         if task == "unit":
             continue
         at = {"model": model, "layer": layer, "task": task}
-        nearest.append(_nearest(vectors, settings.neighbours).assign(**at))
+        nearest.append(labelled(_nearest(vectors, settings.neighbours), at))
         for text in settings.arithmetic:
             try:
-                sums.append(_sum(vectors, text, settings.neighbours).assign(**at))
+                sums.append(labelled(_sum(vectors, text, settings.neighbours), at))
             except InputError as error:
                 log.info("%s %s %s: no %r: %s", *at.values(), text, error)
-    run.table("nearest", _first(nearest, ["model", "layer", "task"]))
-    run.table("arithmetic", _first(sums, ["model", "layer", "task"]))
-    whole: list[pd.DataFrame] = []
-    parts: list[pd.DataFrame] = []
-    for task in ("segment", "classify"):
-        spaces = {f"{m}\t{n}": v for (m, n, t), v in loaded.items() if t == task}
-        try:
-            found = embedding_distance(spaces, concepts="shared")
-        except InputError as error:
-            log.info("no distances of %s vectors: %s", task, error)
-            continue
-        for table, made in ((found.table, whole), (found.by_category, parts)):
-            made.append(_split_names(table).assign(task=task))
-    run.table("distances", _first(whole, ["task"]))
-    run.table("distances_by_category", _first(parts, ["task"]))
-
-
-def _first(parts: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    """Parts below one another, with some columns first."""
-    if not parts:
-        return pd.DataFrame()
-    table = pd.concat(parts, ignore_index=True)
-    return table[columns + [c for c in table.columns if c not in columns]]
+    run.table("nearest", joined(nearest))
+    run.table("arithmetic", joined(sums))
 
 
 def _nearest(vectors: ConceptVectors, count: int) -> pd.DataFrame:
-    parts = []
-    for name, used in zip(vectors.names, vectors.usable, strict=True):
-        if used:
-            found = vectors.nearest(name, count).rename(columns={"concept": "neighbour"})
-            found.insert(0, "rank", range(1, len(found) + 1))
-            parts.append(found.drop(columns="category").assign(concept=name))
-    return _first(parts, ["concept"])
+    columns = ["concept", "rank", "neighbour", "cosine"]
+    try:
+        return neighbours(vectors.select(lambda _: vectors.usable), count, draws=0)[columns]
+    except InputError as error:
+        log.info("no neighbours: %s", error)
+        return pd.DataFrame(columns=columns)
 
 
 def _sum(vectors: ConceptVectors, text: str, count: int) -> pd.DataFrame:
@@ -194,10 +171,3 @@ def _sum(vectors: ConceptVectors, text: str, count: int) -> pd.DataFrame:
     found = vectors.arithmetic(plus, minus, count)
     found.insert(0, "rank", range(1, len(found) + 1))
     return found.drop(columns="category").assign(plus=" + ".join(plus), minus=" + ".join(minus))
-
-
-def _split_names(table: pd.DataFrame) -> pd.DataFrame:
-    for side in ("i", "j"):
-        parts = table[side].str.split("\t", expand=True)
-        table[f"model_{side}"], table[f"layer_{side}"] = parts[0], parts[1]
-    return table.drop(columns=["i", "j"])

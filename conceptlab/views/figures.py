@@ -1,46 +1,26 @@
 """All figures that a run folder's tables allow, as PNG in its `figures/`."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from conceptlab.files import atomic_path
-from conceptlab.views import plots, plots_comparison
+from conceptlab.views import plots, plots_overlap
+from conceptlab.views.figures_comparison import planned_comparison
+from conceptlab.views.figures_overlap import planned_overlap
 from conceptlab.views.mosaics import write_mosaics
+from conceptlab.views.panels import Draw, Planned, best_layers, panels, save_figure
 from conceptlab.views.style import SCORE, TASKS, plain, slug
 from conceptlab.views.tables import read_examples, read_tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
-DPI = 150
-LEGEND = 1.1  # inches of an entry
 ROWS = 40  # concepts in one column of the controls
 SHOWN = 6  # concepts in figure 7
-Draw = Callable[["Axes"], "Axes"]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A figure that the tables allow.
-
-    Args:
-        name: of its file, without the ending.
-        title: a few words.
-        caption: what is plotted and how it was computed.
-        draw: makes it.
-    """
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[], "Figure"]
 
 
 def write_figures(run: Path) -> list[Path]:
@@ -60,12 +40,6 @@ def write_figures(run: Path) -> list[Path]:
     return drawn + write_mosaics(run, read_examples(run))
 
 
-def save_figure(figure: "Figure | SubFigure", path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with atomic_path(path) as temporary:
-        figure.figure.savefig(temporary, dpi=DPI, format="png")
-
-
 def planned(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
     """The figures that tables allow, in the order of the paper.
 
@@ -75,31 +49,16 @@ def planned(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
     if (concepts := tables.get("concepts")) is not None:
         yield from _by_category(concepts)
     if (subsets := tables.get("subsets")) is not None:
-        yield from _subsets(subsets)
+        yield from _subsets(subsets, tables.get("saturation"))
     if concepts is not None:
         yield from _per_unit(concepts, _units(tables.get("units")))
         yield from _models(concepts)
     if (per_image := tables.get("per_image")) is not None:
-        yield from _distributions(per_image)
-    if (distances := tables.get("distances")) is not None:
-        yield from _distances(distances)
+        yield from _distributions(per_image, tables.get("distributions"))
+    yield from planned_overlap(tables)
+    yield from planned_comparison(tables)
     if concepts is not None:
         yield from _controls(concepts)
-
-
-def best_layers(concepts: pd.DataFrame, task: str) -> dict[str, str]:
-    """Each network's layer with the highest mean score of the probe.
-
-    Args:
-        concepts: the table of concepts.
-        task: 'segment' or 'classify'.
-    """
-    rows = plots.scored(concepts, task)
-    means = rows.groupby(["model", "layer"], sort=False)["probe_score"].mean()
-    return {
-        str(model): str(means[model].idxmax())
-        for model in means.index.get_level_values(0).drop_duplicates()
-    }
 
 
 def _tasks(concepts: pd.DataFrame) -> dict[str, list[str]]:
@@ -120,46 +79,6 @@ def _units(units: pd.DataFrame | None) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _panels(
-    draws: Sequence[Draw],
-    columns: int,
-    size: tuple[float, float],
-    *,
-    share: Literal["none", "row", "all"] = "none",
-    one_legend: bool = True,
-) -> "Figure":
-    """Panels in rows, with one legend for all of them below, or one in each.
-
-    Args:
-        draws: each draws on the axes that it is given.
-        columns: panels in a row.
-        size: inches of a panel.
-        share: which panels have one y axis.
-        one_legend: whether the panels' legends are one.
-    """
-    from matplotlib.figure import Figure
-
-    rows = -(-len(draws) // columns)
-    height = size[1] * rows + 0.4 * one_legend
-    figure = Figure(figsize=(size[0] * columns, height), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=share)
-    labels: dict[str, Any] = {}
-    for place, (ax, draw) in enumerate(zip(grid.flat, draws, strict=False)):
-        draw(ax)
-        labels |= {label: h for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-        if one_legend and ax.get_legend():
-            ax.get_legend().remove()
-        if share != "none" and place % columns:
-            ax.set_ylabel("")
-    for ax in grid.flat[len(draws) :]:
-        ax.set_axis_off()
-    if one_legend and labels:
-        fit = max(1, int(size[0] * columns / LEGEND))
-        figure.legend(labels.values(), labels.keys(), loc="outside lower center", fontsize=8,
-                      frameon=False, ncols=min(len(labels), fit))  # fmt: skip
-    return figure
-
-
 def _by_category(concepts: pd.DataFrame) -> Iterator[Planned]:
     for model, tasks in _tasks(concepts).items():
         draws: list[Draw] = [
@@ -174,7 +93,7 @@ def _by_category(concepts: pd.DataFrame) -> Iterator[Planned]:
             f"of {model}: probe over all units (left), best single unit (right). Bars are standard "
             "errors over concepts; concepts that lack one of the two scores are left out"
             + ("; the dotted line is chance." if "classify" in tasks else "."),
-            partial(_panels, draws, 2, (5.0, 3.0), share="row"),
+            partial(panels, draws, 2, (5.0, 3.0), share="row"),
         )
 
 
@@ -184,27 +103,37 @@ def _draw_by_category(
     return plots.plot_by_category(concepts, task, model, column=column, ax=ax)
 
 
-def _subsets(subsets: pd.DataFrame) -> Iterator[Planned]:
+def _subsets(subsets: pd.DataFrame, saturation: pd.DataFrame | None) -> Iterator[Planned]:
     known = subsets.dropna(subset=["score"])
+    marks = pd.DataFrame(columns=["model", "layer", "task", "category"])
+    marks = marks if saturation is None else saturation
     for (model, task), rows in known.groupby(["model", "task"], sort=False):
         layers = list(rows["layer"].drop_duplicates())
+        of_model = marks[(marks["model"] == model) & (marks["task"] == task)]
         draws: list[Draw] = [
-            partial(_draw_subsets, rows[rows["layer"] == layer], str(task), str(layer))
+            partial(
+                _draw_subsets, rows[rows["layer"] == layer], of_model[of_model["layer"] == layer],
+                str(task), str(layer),
+            )
             for layer in layers
-        ]
+        ]  # fmt: skip
         yield Planned(
             f"figure3-{task}-{slug(str(model))}",
             f"How many units a concept needs: {TASKS[str(task)]}, {model}",
             f"Figure 3. Mean {SCORE[str(task)]} over the concepts of each category against F: the "
             "F units of largest absolute weight are kept, and their weights learned anew "
-            "(section 3.2.2).",
-            partial(_panels, draws, min(4, len(draws)), (2.7 if len(draws) > 1 else 5.0, 2.6),
-                    share="all"),
+            "(section 3.2.2). Open marks and their F: where 95 % of the best score is reached, "
+            "with 95 % intervals over concepts.",
+            partial(panels, draws, min(3, len(draws)), (3.6 if len(draws) > 1 else 5.0, 3.0),
+                    share="row", one_legend=False),
         )  # fmt: skip
 
 
-def _draw_subsets(rows: pd.DataFrame, task: str, layer: str, ax: "Axes") -> "Axes":
-    plots.plot_subsets(rows, task, ax=ax).set_title(plain(layer), fontsize=9, loc="left")
+def _draw_subsets(
+    rows: pd.DataFrame, marks: pd.DataFrame, task: str, layer: str, ax: "Axes"
+) -> "Axes":
+    plots_overlap.plot_saturation(rows, marks, task, ax=ax)
+    ax.set_title(plain(layer), fontsize=9, loc="left")
     return ax
 
 
@@ -218,7 +147,7 @@ def _per_unit(concepts: pd.DataFrame, units: dict[str, dict[str, int]]) -> Itera
             f"Units that several concepts share: {model}",
             "Figure 5. Units by the number of concepts that they are the best unit for, chosen on "
             "train; units that are best for no concept are counted in the legend.",
-            partial(_panels, draws, len(draws), (5.0, 3.2), one_legend=False),
+            partial(panels, draws, len(draws), (5.0, 3.2), one_legend=False),
         )
 
 
@@ -243,7 +172,7 @@ def _models(concepts: pd.DataFrame) -> Iterator[Planned]:
         f"Figure 6. Mean {_scores(tasks)} over the concepts of each category for every network and "
         "layer: bars are probes over all units with standard errors, diamonds the best single "
         "units of the same concepts.",
-        partial(_panels, draws, 1, (float(np.clip(1.2 + 0.2 * bars, 5.0, 10.0)), 3.0)),
+        partial(panels, draws, 1, (float(np.clip(1.2 + 0.2 * bars, 5.0, 10.0)), 3.0)),
     )
 
 
@@ -251,7 +180,9 @@ def _draw_models(concepts: pd.DataFrame, task: str, ax: "Axes") -> "Axes":
     return plots.plot_models(concepts, task, ax=ax)
 
 
-def _distributions(per_image: pd.DataFrame) -> Iterator[Planned]:
+def _distributions(
+    per_image: pd.DataFrame, distributions: pd.DataFrame | None
+) -> Iterator[Planned]:
     known = per_image.dropna(subset=["iou_probe"])
     for model, of_model in known.groupby("model", sort=False):
         layer = of_model.groupby("layer", sort=False)["iou_probe"].mean().idxmax()
@@ -267,38 +198,30 @@ def _distributions(per_image: pd.DataFrame) -> Iterator[Planned]:
             f"{len(names)} concepts that most images show, in the layer with the highest mean "
             "IoU_ind; the legend gives the share of zeros, and mean ± standard deviation of the "
             "rest. All other concepts have theirs on their page.",
-            partial(_panels, draws, min(3, len(draws)), (3.4, 2.4), one_legend=False),
+            partial(panels, draws, min(3, len(draws)), (3.4, 2.4), one_legend=False),
         )
+        if distributions is not None:
+            own = distributions[
+                (distributions["model"] == model) & (distributions["layer"] == layer)
+            ]
+            shown = min(len(own), plots_overlap.MOST)
+            draw: Draw = partial(_draw_zero_shares, own)
+            yield Planned(
+                f"figure7-zeros-{slug(str(model))}",
+                f"Images on which a concept is missed: {model}, {layer}",
+                "Figure 7. Section 5.1: for each concept, the share of the images that show it on "
+                "which the mask of its best unit, and of its probe, does not touch it "
+                "(IoU_ind = 0).",
+                partial(panels, [draw], 1, (5.4, 1.1 + 0.18 * shown), one_legend=False),
+            )
 
 
 def _draw_distribution(rows: pd.DataFrame, concept: str, ax: "Axes") -> "Axes":
     return plots.plot_iou_distribution(rows, concept, ax=ax)
 
 
-def _distances(distances: pd.DataFrame) -> Iterator[Planned]:
-    for task in distances["task"].drop_duplicates():
-        rows = named_pairs(distances[distances["task"] == task])
-        spaces = rows["i"].nunique()
-        count = rows["concepts"].max()
-        over = "the same" if pd.isna(count) else f"the same {int(count)}"
-        draw: Draw = partial(_draw_distances, rows)
-        yield Planned(
-            f"figure10-{task}",
-            f"Distances between embeddings: {TASKS[task]}",
-            f"Figure 10. D_ij, the squared Frobenius norm of the difference of two networks' "
-            f"matrices of cosines between concept vectors, over {over} concepts.",
-            partial(_panels, [draw], 1, (2.4 + 0.5 * spaces, 1.5 + 0.36 * spaces),
-                    one_legend=False),
-        )  # fmt: skip
-
-
-def named_pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of pairs with columns i and j, such as 'scenenet features.17'."""
-    return table.assign(**{k: table[f"model_{k}"] + " " + table[f"layer_{k}"] for k in "ij"})
-
-
-def _draw_distances(rows: pd.DataFrame, ax: "Axes") -> "Axes":
-    return plots_comparison.plot_distances(rows, ax=ax)
+def _draw_zero_shares(rows: pd.DataFrame, ax: "Axes") -> "Axes":
+    return plots_overlap.plot_zero_shares(rows, ax=ax)
 
 
 def _controls(concepts: pd.DataFrame) -> Iterator[Planned]:
@@ -317,7 +240,7 @@ def _controls(concepts: pd.DataFrame) -> Iterator[Planned]:
                 f"Controls: {TASKS[task]}, {model}, {layer}",
                 f"{SCORE[task]} of every concept, in the network's layer with the highest mean "
                 "score of the probe.",
-                partial(_panels, draws, columns, _controls_size(len(rows), columns)),
+                partial(panels, draws, columns, _controls_size(len(rows), columns)),
             )
 
 

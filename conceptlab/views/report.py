@@ -5,10 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from conceptlab.analysis.compare import adequacy
 from conceptlab.files import write_text
 from conceptlab.views.cells import Table, table_of
-from conceptlab.views.figures import DPI, planned
+from conceptlab.views.figures import planned
 from conceptlab.views.pages import concept_pages, data_uri, overview, too_few, unit_rows
+from conceptlab.views.panels import DPI
+from conceptlab.views.sections import EMBEDDING, OVERLAP, sections
 from conceptlab.views.style import SCORE, TASKS
 from conceptlab.views.tables import read_examples, read_json, read_tables
 
@@ -59,11 +62,20 @@ def _content(run: Path) -> dict[str, Any]:
         "overview": overview(concepts),
         "pages": concept_pages(tables, examples),
         "units": unit_rows(examples),
-        "arithmetic": table_of(tables.get("arithmetic")),
-        "distances": table_of(tables.get("distances_by_category")),
+        "overlap": sections(tables, OVERLAP),
+        "embedding": sections(tables, EMBEDDING),
         "detectors": table_of(_detectors(tables.get("detectors"))),
+        "adequate": _adequate(tables.get("comparison")),
         "few": too_few(concepts),
     }
+
+
+def _adequate(comparison: pd.DataFrame | None) -> list[tuple[str, str]]:
+    """When each measure that was taken says something."""
+    if comparison is None:
+        return []
+    said = adequacy().set_index("measure")["adequate"]
+    return [(str(m), str(said[m])) for m in comparison["measure"].drop_duplicates() if m in said]
 
 
 def _title(settings: Path, run: Path) -> str:

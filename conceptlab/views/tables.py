@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 
 TEXTS = (
     "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule", "plus",
-    "minus", "model_i", "model_j", "layer_i", "layer_j",
+    "minus", "model_i", "model_j", "layer_i", "layer_j", "measure", "over", "names", "i", "j",
+    "test",
 )  # fmt: skip
 #: What each table must have, and what a run may leave out (read as missing values).
 WANTED = {
@@ -48,6 +49,30 @@ WANTED = {
     "distances_by_category": (
         ["task", "model_i", "layer_i", "model_j", "layer_j", "category", "distance"], [],
     ),
+    "agreement_by_layer": (
+        ["model", "layer", "concepts", "mean_r", "share", "share_holm", "share_bh", "alpha"], [],
+    ),
+    "saturation": (
+        ["model", "layer", "task", "category", "concepts", "units", "low", "high", "score"], [],
+    ),
+    "distributions": (
+        ["model", "layer", "concept", "images", "zeros_unit", "zeros_probe"], [],
+    ),
+    "packing": (["model", "layer", "unit", "packed", "names", "r2", "r2_val", "chance"], []),
+    "pinned": (
+        ["model", "layer", "task", "concept", "reliability", "low", "pinned"], [],
+    ),
+    "unit_shares": (
+        ["model", "layer", "concept", "unit", "weight", "share_weight", "iou", "share_iou"], [],
+    ),
+    "comparison": (
+        ["task", "model_i", "layer_i", "model_j", "layer_j", "measure", "value", "low", "high",
+         "p_value"],
+        [],
+    ),
+    "zoom": (["task", "i", "j", "between", "within", "p_value"], []),
+    "zoom_by_category": (["task", "i", "j", "category", "between", "within", "p_value"], []),
+    "zoom_by_concept": (["task", "i", "j", "concept", "between", "within", "p_value"], []),
 }  # fmt: skip
 
 

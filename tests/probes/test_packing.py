@@ -38,11 +38,11 @@ def planted(store_activations):
 def test_units_that_pack_two_one_three_or_no_concepts_are_found(planted):
     data, acts, _, _ = planted()
     found = pack_units(acts, data)
-    assert found.units["concepts"].tolist()[:3] == ["c0", "c1, c2", "c0, c3, c5"]
+    assert found.units["names"].tolist()[:3] == ["c0", "c1, c2", "c0, c3, c5"]
     assert found.units["packed"].tolist()[:3] == [1, 2, 3]
     assert found.units["packed"].tolist()[4:] == [0, 0, 0, 0]
     assert (found.units["chance"] == 0).all()  # maps of other images
-    assert "c4" not in found.units["concepts"][3]  # the rest of the picture excites it
+    assert "c4" not in found.units["names"][3]  # the rest of the picture excites it
     rows = found.table[found.table["packed"] & (found.table["unit"] < 3)]
     assert set(rows[rows["unit"] == 2]["concept"]) == {"c0", "c3", "c5"}
     np.testing.assert_allclose(

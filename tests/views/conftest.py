@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from conceptlab.analysis.overlap import iou_distribution
+from conceptlab.analysis.saturation import saturation
+
 HOSTILE = "<script>alert(1)</script>"
 CONCEPTS = {
     "object/mountain": "object", "color/mountain": "color", HOSTILE: "object", "$x_1$": "part",
@@ -102,6 +105,69 @@ def _distances():
     return pd.DataFrame(rows)
 
 
+def _overlap(rng):
+    """What `study.overlaps` writes, with numbers of no meaning."""
+    names = [(c, k) for c, k in CONCEPTS.items() if c != "rare"]
+
+    def each(rows):
+        made = [{"model": m, "layer": n, **row} for m, n in LAYERS for row in rows()]
+        return pd.DataFrame(made)
+
+    return {
+        "agreement_by_layer": each(
+            lambda: [{"concepts": 8, "mean_r": 0.4, "share": 0.7, "share_holm": 0.5,
+                      "share_bh": 0.6, "alpha": 0.01}]
+        ),
+        "unit_shares": each(
+            lambda: [
+                {"concept": c, "category": k, "unit": u, "weight": 0.5, "share_weight": 0.2,
+                 "iou": 0.1, "share_iou": 0.4}
+                for c, k in names for u in range(3)
+            ]
+        ),
+        "packing": each(
+            lambda: [
+                {"unit": u, "packed": u, "names": ", ".join([HOSTILE, "red"][:u]), "r2": 0.3,
+                 "r2_val": 0.2, "chance": 0.0}
+                for u in range(3)
+            ]
+        ),
+        "pinned": each(
+            lambda: [
+                {"task": t, "concept": c, "category": k, "n_train": 20,
+                 "reliability": float(r := rng.random()), "cosine": 0.8, "low": 0.5,
+                 "told_apart": 1.0, "pinned": r > 0.5}
+                for t in ("segment", "classify") for c, k in names
+            ]
+        ),
+    }  # fmt: skip
+
+
+def _pairs():
+    """What `study.comparison` writes: measures, and a zoom between two networks."""
+    measures = [
+        {"task": task, "model_i": LAYERS[i][0], "layer_i": LAYERS[i][1], "model_j": LAYERS[j][0],
+         "layer_j": LAYERS[j][1], "measure": measure, "value": 0.2 * (i + j), "low": 0.1,
+         "high": 0.9, "p_value": 0.01 * (1 + 9 * (i == 0)), "items": 8, "over": "concepts",
+         "draws": 200}
+        for task in ("segment", "classify", "activations")
+        for measure in ("rsa-spearman", "cka-debiased")
+        for i in range(len(LAYERS)) for j in range(i + 1, len(LAYERS))
+    ]  # fmt: skip
+    zoom = {"i": "net block", "j": "other block", "runs_i": 2, "runs_j": 2, "between": 3.0,
+            "within": 1.0, "excess": 2.0, "p_value": 0.01, "p_adjusted": 0.02,
+            "test": "concepts"}  # fmt: skip
+    tasks = [{"task": task, **zoom} for task in ("segment", "classify")]
+    return {
+        "comparison": pd.DataFrame(measures),
+        "zoom": pd.DataFrame(tasks).assign(concepts=8),
+        "zoom_by_category": pd.DataFrame(tasks).assign(category="object", concepts=5),
+        "zoom_by_concept": pd.DataFrame(
+            [{**row, "concept": c, "category": k} for row in tasks for c, k in CONCEPTS.items()]
+        ),
+    }
+
+
 def _detectors():
     return pd.DataFrame(
         [
@@ -174,11 +240,14 @@ def write_run(folder):
     sums = [{"rank": r, "concept": HOSTILE, "cosine": 0.5, "plus": "tree", "minus": "red"}
             for r in (1, 2)]  # fmt: skip
     parts = _distances().drop(columns="concepts").assign(category="object")
+    per_image = _per_image(rng)
     tables = {
-        "concepts": concepts, "summary": _summary(concepts), "per_image": _per_image(rng),
+        "concepts": concepts, "summary": _summary(concepts), "per_image": per_image,
         "units": units, "subsets": subsets, "nearest": _by_layer(_nearest),
         "arithmetic": _by_layer(lambda: sums), "detectors": _detectors(),
         "distances": _distances(), "distances_by_category": parts,
+        "saturation": saturation(subsets, draws=50),
+        "distributions": iou_distribution(per_image), **_overlap(rng), **_pairs(),
     }  # fmt: skip
     (folder / "tables").mkdir(parents=True)
     for name, table in tables.items():

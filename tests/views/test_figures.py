@@ -7,7 +7,10 @@ from conceptlab.views.figures import planned, write_figures
 from conceptlab.views.mosaics import upright
 from conceptlab.views.tables import read_tables
 
-KINDS = {"figure2", "figure3", "figure5", "figure6", "figure7", "figure10", "controls"}
+KINDS = {
+    "figure2", "figure3", "figure5", "figure6", "figure7", "figure9", "figure10", "controls",
+    "packing", "pinned", "comparison", "zoom",
+}  # fmt: skip
 
 
 def test_every_figure_is_written_as_a_picture(run):
@@ -27,6 +30,9 @@ def test_every_figure_is_written_as_a_picture(run):
     [
         ("concepts", {"figure2", "figure5", "figure6", "controls"}), ("subsets", {"figure3"}),
         ("per_image", {"figure7"}), ("distances", {"figure10"}), ("units", set()),
+        ("agreement_by_layer", {"figure9"}), ("packing", {"packing"}), ("pinned", {"pinned"}),
+        ("comparison", {"comparison"}), ("zoom", {"zoom"}), ("zoom_by_category", set()),
+        ("saturation", set()), ("distributions", set()), ("distances_by_category", set()),
     ],
 )  # fmt: skip
 def test_a_table_that_is_gone_takes_its_figures_with_it_and_no_others(finished, gone, kinds):

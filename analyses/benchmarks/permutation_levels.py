@@ -1,0 +1,142 @@
+"""False positive rates and power of every permutation test, over many data sets.
+
+    python analyses/benchmarks/permutation_levels.py [--repeats 4000]
+
+Under the null nothing relates to anything, in the way that each test takes for granted: units are
+exchangeable for neighbours, concepts of a category for analogies, items for the comparisons, runs
+for zoom. A test at 0.05 should then reject 0.05 of the data sets. Power is the share rejected where
+an effect is planted. One JSON line a test; slower tests take fewer data sets.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+import conceptlab as cl
+from conceptlab.numerics.parallel import ordered_map
+
+LEVEL, DRAWS = 0.05, 199
+CONCEPTS, UNITS = 20, 16
+Rows = np.ndarray
+
+
+def neighbours(rng: np.random.Generator, planted: bool) -> float:
+    """The first neighbour of the first concept; planted: it points half its way."""
+    rows = rng.normal(size=(CONCEPTS, UNITS))
+    if planted:
+        rows[1] += 2 * rows[0]
+    return float(cl.neighbours(rows, 1, DRAWS, _seed(rng))["p_value"].iloc[0])
+
+
+def analogies(rng: np.random.Generator, planted: bool) -> float:
+    """Four pairs; planted: all share one difference, with noise of its size."""
+    rows = rng.normal(size=(CONCEPTS, UNITS))
+    if planted:
+        rows[4:8] = rows[:4] + 2 * rng.normal(size=UNITS) + 0.5 * rng.normal(size=(4, UNITS))
+    pairs = [(str(i), str(i + 4)) for i in range(4)]
+    return cl.analogies(rows, pairs, DRAWS, _seed(rng), within="all").p_value
+
+
+def clusters(rng: np.random.Generator, planted: bool) -> float:
+    """Three clusters beside three categories; planted: they agree for half the concepts."""
+    truth = np.arange(CONCEPTS) % 3
+    rows = 3 * np.eye(3, UNITS)[truth] + rng.normal(size=(CONCEPTS, UNITS))
+    names = rng.permutation(truth)
+    if planted:
+        names[: CONCEPTS // 2] = truth[: CONCEPTS // 2]
+    given = _vectors(rows, [str(n) for n in names])
+    return cl.clusters(given, 3, "ward", _seed(rng), draws=DRAWS).p_value
+
+
+def comparison(work: Callable[..., object]) -> Callable[[np.random.Generator, bool], float]:
+    """Two spaces; planted: the second is a linear map of the first, with noise."""
+
+    def chance(rng: np.random.Generator, planted: bool) -> float:
+        first = rng.normal(size=(CONCEPTS, 5))
+        second = rng.normal(size=(CONCEPTS, 6))
+        if planted:
+            second = first @ rng.normal(size=(5, 6)) + second
+        return float(work(first, second, draws=DRAWS, seed=_seed(rng)).p_value)  # type: ignore[attr-defined]
+
+    return chance
+
+
+def zoom(runs: int) -> Callable[[np.random.Generator, bool], float]:
+    """Two networks of so many runs; planted: they differ by more than their runs."""
+
+    def chance(rng: np.random.Generator, planted: bool) -> float:
+        base = rng.normal(size=(CONCEPTS, UNITS))
+        other = base + 0.5 * planted * rng.normal(size=base.shape)
+        given = {
+            name: [centre + 0.3 * rng.normal(size=base.shape) for _ in range(runs)]
+            for name, centre in (("a", base), ("b", other))
+        }
+        return float(cl.zoom(given, draws=DRAWS, seed=_seed(rng)).whole["p_value"].iloc[0])
+
+    return chance
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**32))
+
+
+def _vectors(rows: Rows, categories: list[str]) -> cl.ConceptVectors:
+    import pandas as pd
+
+    table = pd.DataFrame({"name": [f"c{i}" for i in range(len(rows))], "category": categories})
+    space = cl.Space("net", "f" * 8, "top", rows.shape[1], "raw")
+    return cl.ConceptVectors(rows, np.zeros(len(rows)), table, "segmentation", space)
+
+
+#: Test, share of the data sets that it takes.
+TESTS: dict[str, tuple[Callable[[np.random.Generator, bool], float], float]] = {
+    "neighbours": (neighbours, 1.0),
+    "analogies": (analogies, 1.0),
+    "distance": (comparison(lambda a, b, **k: _measure("distance", a, b, **k)), 0.5),
+    "rsa spearman": (comparison(cl.rsa), 0.25),
+    "linear cka": (comparison(cl.linear_cka), 0.25),
+    "procrustes": (comparison(cl.procrustes), 0.25),
+    "predictivity": (comparison(cl.predictivity), 0.125),
+    "clusters and categories": (clusters, 0.125),
+    "zoom, 2 runs each (conservative)": (zoom(2), 0.25),
+    "zoom, 4 runs each": (zoom(4), 0.25),
+}
+
+
+def _measure(name: str, a: Rows, b: Rows, *, draws: int, seed: int) -> object:
+    from conceptlab.analysis.compare import MEASURES
+
+    return MEASURES[name](a, b, draws, seed, "same")
+
+
+def rate(
+    test: Callable[[np.random.Generator, bool], float], repeats: int, planted: bool, seed: int
+) -> float:
+    """The share of data sets with a p-value of at most 0.05."""
+    seeds = np.random.SeedSequence([seed, planted]).spawn(repeats)
+    found = ordered_map(lambda s: test(np.random.default_rng(s), planted), seeds)
+    return float(np.mean([p <= LEVEL for p in found]))
+
+
+def main() -> None:
+    """Measure and say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for name, (test, share) in TESTS.items():
+        repeats = max(100, int(share * arguments.repeats))
+        false = rate(test, repeats, False, arguments.seed)
+        error = np.sqrt(LEVEL * (1 - LEVEL) / repeats)
+        line = {
+            "test": name, "data_sets": repeats, "draws": DRAWS, "false_positives": false,
+            "standard_error": round(float(error), 4),
+            "power": rate(test, min(repeats, 200), True, arguments.seed),
+        }  # fmt: skip
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
