@@ -3,8 +3,8 @@
     python analyses/net2vec/figure1.py RUN [--out DIR] [--model NAME] [--layer NAME]
 
 figure1.csv: columns model, layer, unit, rank, image, and the concepts that the unit is best for.
-figure1-MODEL-LAYER.png: a row per unit, the image with its highest activation first; all is grey but
-where the unit exceeds its threshold (upsampled first). Pictures are those of the run folder.
+figure1-MODEL-LAYER.png: a row per unit, the image with its highest activation first; all is grey
+but where the unit exceeds its threshold (upsampled first). Pictures are those of the run folder.
 """
 
 import pandas as pd

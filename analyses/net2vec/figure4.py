@@ -33,10 +33,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def make(run: Run) -> None:
-    study = read_study(run.path / "study.toml")
     found = {place: best_images(run, place) for place in run.layers()}
     table = pd.concat([rows.assign(model=m, layer=n) for (m, n), rows in found.items()])
     run.write("figure4", table[["model", "layer", "unit", "concept", "rank", "image", "iou_unit"]])
+    study = read_study(run.path / "study.toml")
     data = load_data(study.data.spec)
     for place, rows in found.items():
         name = f"figure4-{name_of(place)}-unit{rows['unit'].iloc[0]}"

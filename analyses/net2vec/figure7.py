@@ -3,8 +3,8 @@
     python analyses/net2vec/figure7.py RUN [--out DIR] [--concepts NAME ...]
 
 figure7.csv: of every layer and concept the share of zeros, mean, standard deviation and deciles of
-the rest, and whether the probe is ahead (a sign test over images). figure7-MODEL.png: histograms of
-some concepts. figure7-zeros-MODEL-LAYER.png: the share of images on which unit and probe miss a concept.
+the rest, and whether the probe is ahead (a sign test over images). figure7-MODEL.png: histograms
+for some concepts. figure7-zeros-MODEL-LAYER.png: the share of images on which each is zero.
 """
 
 import pandas as pd

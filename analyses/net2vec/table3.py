@@ -2,8 +2,8 @@
 
     python analyses/net2vec/table3.py RUN [--out DIR] [--sums "grass + blue - green" ...]
 
-table3.csv: columns model, layer, task, sum, rank, nearest (with its cosine). table3-MODEL-LAYER.png:
-those of one layer's segmentation vectors, as in the paper.
+table3.csv: columns model, layer, task, sum, rank, nearest (with its cosine).
+table3-MODEL-LAYER.png: those of one layer's segmentation vectors, as in the paper.
 """
 
 import argparse
