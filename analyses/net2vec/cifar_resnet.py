@@ -9,7 +9,7 @@ Layers worth probing, all after their ReLU: layer1, layer2, layer3.
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

@@ -1,19 +1,14 @@
-"""Figure 2: mean score of each category along the layers, of probes and of best units.
+"""Figure 2: scores by category along the layers, probe (left) and best single unit (right).
 
-    python analyses/net2vec/figure2.py RUN [--out DIR]
-
-figure2.csv: columns model, layer, task, category, concepts, and mean and standard error of both.
-figure2-MODEL.png: segmentation above, classification below; probes at the left, units at the right.
+python analyses/net2vec/figure2.py RUN [--out DIR]
 """
 
-from common import Run, by_category, main
+from common import Run, main, means
 
 
-def make(run: Run) -> None:
-    concepts = run.table("concepts")
-    run.write("figure2", by_category(concepts))
-    run.draw_planned("figure2", concepts=concepts)
+def work(run: Run, _: object) -> None:
+    run.write("figure2", means(run.table("concepts"), ["model", "layer", "task", "category"]))
+    run.draw_planned("figure2")
 
 
-if __name__ == "__main__":
-    main(__doc__, make)
+main(__doc__, work)

@@ -148,6 +148,44 @@ def project(
     show(found.table)
 
 
+@app.command()
+def overlap(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+) -> None:
+    """Say how many units concepts need, and whether single units agree with probes."""
+    import json
+
+    from conceptlab.study.folder import RunFolder
+    from conceptlab.study.overlaps import write_overlaps
+    from conceptlab.study.tables import concept_table, load_vectors
+    from conceptlab.views.figures import write_figures
+    from conceptlab.views.tables import read_tables
+
+    if not (folder / "steps").is_dir():
+        raise InputError(f"{folder} is no run folder: it has no steps")
+    run = RunFolder(folder)
+    concepts, loaded = concept_table(run), load_vectors(run)
+    if not len(concepts):
+        raise InputError(
+            f"{folder} holds no probes yet: run dissect, probe segment or probe classify first"
+        )
+    write_overlaps(run, concepts, loaded, options.seed)
+    write_figures(folder)
+    tables = read_tables(folder)
+    found = {n: tables[n] for n in ("agreement_by_layer", "saturation") if n in tables}
+    if not found:
+        raise InputError(
+            f"{folder} has neither units beside segmentation probes nor subsets of units: run "
+            "dissect and probe segment into it, or a study"
+        )
+    if options.json:
+        rows = {name: json.loads(t.to_json(orient="records")) for name, t in found.items()}
+        typer.echo(json.dumps(rows))
+        return
+    for table in found.values():
+        show(table)
+
+
 def _which(concepts: str) -> Any:
     if concepts not in ("same", "shared"):
         raise InputError(f"--concepts is same or shared; got {concepts!r}")

@@ -103,7 +103,7 @@ def _zoom(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
             "D_ij of whole embeddings, and mean D_ijc of categories and concepts, between networks "
             "(dots) and between training runs of one network (strokes); filled where the excess is "
             "significant (p < 0.05, uncorrected). The concepts are those of largest excess.",
-            partial(panels, draws, 2, (5.2, 1.4 + 0.2 * shown), one_legend=False),
+            partial(panels, draws, 2, (6.4, 1.4 + 0.2 * shown)),
         )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from conceptlab.files import atomic_path
-from conceptlab.views.overlay import stack, strip
+from conceptlab.views.overlay import open_picture, stack, strip, upright
 from conceptlab.views.style import slug
 
 CONCEPTS = 8  # of figure 8
@@ -24,7 +24,7 @@ def write_mosaics(run: Path, examples: pd.DataFrame) -> list[Path]:
         The files in `figures/`.
     """
     written = []
-    for name, picture in _mosaics(examples):
+    for name, picture in mosaics(examples):
         path = run / "figures" / f"{name}.png"
         with atomic_path(path) as temporary:
             picture.save(temporary, "PNG")
@@ -32,18 +32,12 @@ def write_mosaics(run: Path, examples: pd.DataFrame) -> list[Path]:
     return written
 
 
-def upright(picture: Image.Image) -> Image.Image:
-    """Squares that stand side by side, below one another; another picture as it is."""
-    side = picture.height
-    if picture.width % side or picture.width == side:
-        return picture
-    column = Image.new("RGB", (side, picture.width))
-    for place in range(picture.width // side):
-        column.paste(picture.crop((place * side, 0, (place + 1) * side, side)), (0, place * side))
-    return column
+def mosaics(examples: pd.DataFrame) -> Iterator[tuple[str, Image.Image]]:
+    """Name and picture of figure 1 and of figure 8 for each layer that has examples.
 
-
-def _mosaics(examples: pd.DataFrame) -> Iterator[tuple[str, Image.Image]]:
+    Args:
+        examples: as `read_examples` gives them.
+    """
     for (model, layer), rows in examples.groupby(["model", "layer"], sort=False):
         where = slug(f"{model}-{layer}")
         if rows["kind"].eq("top").any():
@@ -58,7 +52,7 @@ def _units(rows: pd.DataFrame) -> Image.Image:
     for unit, own in rows.groupby("unit", sort=False):
         own = own.sort_values("rank")
         captions = [f"unit {unit}: {own['concept'].iloc[0]}", *[""] * (len(own) - 1)]
-        parts.append(strip([_open(p) for p in own["file"]], captions))
+        parts.append(strip([open_picture(p) for p in own["file"]], captions))
     return stack(parts)
 
 
@@ -70,10 +64,5 @@ def _deciles(rows: pd.DataFrame) -> Image.Image:
         own = rows[rows["concept"] == name].sort_values("decile")
         captions = [f"decile {d:.0f}" for d in own["decile"]]
         captions[0] = f"{name}, {captions[0]}"
-        parts.append(strip([upright(_open(p)) for p in own["file"]], captions))
+        parts.append(strip([upright(open_picture(p)) for p in own["file"]], captions))
     return stack(parts)
-
-
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")

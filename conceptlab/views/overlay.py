@@ -1,6 +1,7 @@
 """Masks laid over pictures, and rows of pictures with captions."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,3 +98,20 @@ def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: i
     while kept and font.getlength(kept if kept == text else f"{kept}...") > width:
         kept = kept[:-1]
     return kept if kept == text else f"{kept}..."
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Squares that stand side by side, below one another; another picture as it is."""
+    side = picture.height
+    if picture.width % side or picture.width == side:
+        return picture
+    column = Image.new("RGB", (side, picture.width))
+    for place in range(picture.width // side):
+        column.paste(picture.crop((place * side, 0, (place + 1) * side, side)), (0, place * side))
+    return column
+
+
+def open_picture(path: Path) -> Image.Image:
+    """An RGB picture of a file."""
+    with Image.open(path) as picture:
+        return picture.convert("RGB")

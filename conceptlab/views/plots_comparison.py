@@ -126,7 +126,14 @@ def plot_zoom(level: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     ax.scatter(rows["between"], y, s=26, zorder=3, edgecolors=colors,
                facecolors=[c if s else "white" for c, s in zip(colors, sure, strict=True)],
                label="between networks")  # fmt: skip
-    ax.set_yticks(y, [_name(row) for _, row in rows.iterrows()])
+    pairs = rows["i"] + " - " + rows["j"]
+    what = rows.get("concept", rows.get("category", pd.Series("", rows.index))).astype(str)
+    one = pairs.nunique() == 1 and (what != "").all()
+    names = what if one else (what + ": " + pairs).str.removeprefix(": ")
+    ax.set_yticks(y, [plain(name) for name in names])
+    if one:
+        ax.text(1, -0.5, plain(pairs.iloc[0]), transform=ax.get_yaxis_transform(), ha="right",
+                va="center", fontsize=8)  # fmt: skip
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(left=0)
     ax.set_xlabel("D" if "category" not in rows else "mean D of a concept", fontsize=9)
@@ -140,9 +147,3 @@ def _colors(rows: pd.DataFrame) -> list[str]:
     names = rows["category"].astype(str)
     colors = category_colors(names)
     return [colors[name] for name in names]
-
-
-def _name(row: "pd.Series[object]") -> str:
-    what = row.get("concept", row.get("category", ""))
-    pair = f"{row['i']} - {row['j']}"
-    return plain(f"{what}: {pair}" if what else pair)

@@ -58,5 +58,6 @@ def plot_pinned(table: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     ax.set_yticks(y, [plain(name) for name in rows["concept"]])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(min(0.0, float(rows["low"].min())) - 0.02, 1.02)
+    ax.set_xlabel("reliability, and cosine with the fit", fontsize=9)
     ax.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return ax

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from conceptlab.views.figures import planned, write_figures
-from conceptlab.views.mosaics import upright
+from conceptlab.views.overlay import upright
 from conceptlab.views.tables import read_tables
 
 KINDS = {
