@@ -116,3 +116,40 @@ def toy(store_activations):
         return data, store_activations(values, data)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def studied(tmp_path_factory):
+    """The run folder of a small study of two networks; tests add to it and change nothing."""
+    from conceptlab.study.run import run_study
+    from conceptlab.study.settings import (
+        ClassifySettings,
+        CompareSettings,
+        DataSettings,
+        DissectSettings,
+        ModelSettings,
+        ResampleSettings,
+        SegmentSettings,
+        Study,
+    )
+
+    place = tmp_path_factory.mktemp("studied")
+    study = Study(
+        DataSettings("scenes:n=90"),
+        tuple(
+            ModelSettings(f"builtin:{name}", layers, name, name.removesuffix("-second"))
+            for name, layers in (
+                ("scenenet", ("features.8", "features.17")), ("scenenet-second", ("features.17",)),
+                ("sceneres", ("stages.2",)),
+            )
+        ),
+        dissect=DissectSettings(permutations=0),
+        segment=SegmentSettings(sizes=(1, 4), shuffle_control=False),
+        classify=ClassifySettings(sizes=(1, 4), shuffle_control=False),
+        resample=ResampleSettings(draws=3),
+        compare=CompareSettings(
+            untrained=False, draws=20, arithmetic=("grass - green", "sky - blue")
+        ),
+    )  # fmt: skip
+    run_study(study, place / "run", cache=place / "cache")
+    return place / "run"

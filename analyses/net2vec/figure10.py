@@ -1,42 +1,76 @@
-"""Figure 10: distances between all embeddings, and their means by category.
+"""Figure 10: distances between embeddings, of whole spaces (left) and by category (right).
 
-    python analyses/net2vec/figure10.py RUN [--wordnet] [--words FILE] [--out DIR]
+    python analyses/net2vec/figure10.py RUN [--out DIR] [--wordnet [path|wup]] [--words FILE]
 
-Of each network the layer whose segmentation probes score best, its segmentation (S) and its
-classification (C) vectors; WordNet and word vectors on demand. Over the concepts that all have.
+Embeddings are the segmentation (S) and classification (C) vectors of each network's layer, over the
+concepts that all of them have. figure10.csv: columns i, j, concepts, distance (D_ij).
+figure10-categories.csv: columns i, j, category, distance (mean of D_ij,c). figure10-spaces.csv:
+which layer each name stands for. figure10.png: both.
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from common import TASKS, Run, main
+import pandas as pd
+from common import Place, Run, main, pick_layer
+from matplotlib.figure import Figure
 
-import conceptlab as cl
-from conceptlab.views.plots_comparison import plot_distances, plot_distances_by_category
+from conceptlab.analysis.distances import EmbeddingDistances, embedding_distance
+from conceptlab.analysis.wordnet import MEASURES, wordnet
+from conceptlab.analysis.words import word_vectors
+from conceptlab.views.plots_comparison import MOST, plot_distances, plot_distances_by_category
+
+TASKS = {"segment": "S", "classify": "C"}
 
 
-def work(run: Run, arguments: argparse.Namespace) -> None:
-    best = run.best("segment")
-    spaces: dict[str, Any] = {}
-    for task in TASKS:
-        for name, vectors in run.vectors(task).items():
-            model, _, layer = name.partition(" ")
-            if best.get(model) == layer and vectors.usable.any():
-                spaces[f"{model}-{task[0].upper()}"] = vectors
-    first = next(iter(spaces.values()))
-    if arguments.wordnet:
-        spaces["WN"] = cl.wordnet(first)
-    if arguments.words:
-        spaces["W2V"] = cl.word_vectors(arguments.words, first)
-    found = cl.embedding_distance(spaces, concepts="shared")
+def options(parser: argparse.ArgumentParser) -> None:
+    pick_layer(parser)
+    parser.add_argument(
+        "--wordnet", nargs="?", const="path", choices=MEASURES, help="also WordNet (path)"
+    )
+    parser.add_argument("--words", type=Path, metavar="FILE", help="also word vectors of a file")
+
+
+def make(run: Run) -> None:
+    sources = {
+        f"{model} {letter}": ((model, layer), task)
+        for task, letter in TASKS.items()
+        for model, layer in run.layers()
+    }
+    found = embedding_distance(spaces(run, sources), concepts="shared")
+    rows = [(name, *place, task) for name, (place, task) in sources.items()]
+    run.write("figure10-spaces", pd.DataFrame(rows, columns=["name", "model", "layer", "task"]))
     run.write("figure10", found.table)
     run.write("figure10-categories", found.by_category)
-    run.draw("figure10", plot_distances(found.table).figure)
-    run.draw("figure10-categories", plot_distances_by_category(found.by_category).figure)
+    run.draw("figure10", drawn(found))
 
 
-main(__doc__, work, [
-    ("--wordnet", {"action": "store_true", "help": "WordNet, too"}),
-    ("--words", {"type": Path, "help": "a file of word vectors, too"}),
-])  # fmt: skip
+def spaces(run: Run, sources: dict[str, tuple[Place, str]]) -> dict[str, Any]:
+    """All embeddings, by name; those asked for beside the networks' last."""
+    made: dict[str, Any] = {name: run.vectors(*source) for name, source in sources.items()}
+    first = next(iter(made.values()))
+    if run.options.wordnet:
+        made["WordNet"] = wordnet(first, run.options.wordnet)
+    if run.options.words:
+        made["words"] = word_vectors(run.options.words, first)
+    return made
+
+
+def drawn(found: EmbeddingDistances) -> Figure:
+    """D_ij at the left, D_ij,c by category at the right."""
+    names, by_category = len(found.names), found.by_category
+    pairs = min(MOST, names * (names - 1) // 2)
+    categories = by_category["category"].nunique()
+    width, height = 1.4 + 0.55 * names, 1.4 + 0.3 * max(names, pairs)
+    figure = Figure(figsize=(width + 2.6 + 0.6 * categories, height), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[names, 1.1 * categories])
+    plot_distances(found.table, ax=left)
+    left.set_box_aspect(0.7)
+    left.set_anchor("N")
+    plot_distances_by_category(by_category, ax=right)
+    return figure
+
+
+if __name__ == "__main__":
+    main(__doc__, make, options)

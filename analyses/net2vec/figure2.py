@@ -1,14 +1,19 @@
-"""Figure 2: scores by category along the layers, probe (left) and best single unit (right).
+"""Figure 2: mean score of each category along the layers, of probes and of best units.
 
-python analyses/net2vec/figure2.py RUN [--out DIR]
+    python analyses/net2vec/figure2.py RUN [--out DIR]
+
+figure2.csv: columns model, layer, task, category, concepts, and mean and standard error of both.
+figure2-MODEL.png: segmentation above, classification below; probes at the left, units at the right.
 """
 
-from common import Run, main, means
+from common import Run, by_category, main
 
 
-def work(run: Run, _: object) -> None:
-    run.write("figure2", means(run.table("concepts"), ["model", "layer", "task", "category"]))
-    run.draw_planned("figure2")
+def make(run: Run) -> None:
+    concepts = run.table("concepts")
+    run.write("figure2", by_category(concepts))
+    run.draw_planned("figure2", concepts=concepts)
 
 
-main(__doc__, work)
+if __name__ == "__main__":
+    main(__doc__, make)

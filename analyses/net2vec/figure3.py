@@ -1,24 +1,25 @@
-"""Figure 3: performance against the number F of units, and the F at which it saturates.
+"""Figure 3: mean score against the number F of units, with the F at which it saturates.
 
-python analyses/net2vec/figure3.py RUN [--share 0.95] [--out DIR]
+    python analyses/net2vec/figure3.py RUN [--out DIR]
+
+figure3.csv: the F of saturation of every layer, task and category, with its 95 % interval (columns
+as `conceptlab.saturation` gives them). figure3-means.csv: the curves (columns model, layer, task,
+category, units, concepts, score). figure3-TASK-MODEL.png: a panel per layer.
 """
-
-import argparse
 
 from common import Run, main
 
-import conceptlab as cl
+from conceptlab.analysis.saturation import saturation
 
 
-def work(run: Run, arguments: argparse.Namespace) -> None:
-    subsets = run.table("subsets")
-    at = ["model", "layer", "task", "category", "units"]
-    curves = subsets.groupby(at, sort=False)["score"].agg(["mean", "sem", "count"])
-    run.write("figure3", curves.reset_index())
-    run.tables["saturation"] = cl.saturation(subsets, arguments.share)
-    run.write("figure3-saturation", run.tables["saturation"])
-    run.write("figure3-concepts", cl.concept_saturation(subsets, arguments.share))
-    run.draw_planned("figure3")
+def make(run: Run) -> None:
+    subsets = run.table("subsets").dropna(subset=["score"])
+    found = saturation(subsets)
+    run.write("figure3", found)
+    groups = subsets.groupby(["model", "layer", "task", "category", "units"], sort=False)["score"]
+    run.write("figure3-means", groups.agg(concepts="size", score="mean").reset_index())
+    run.draw_planned("figure3", subsets=subsets, saturation=found)
 
 
-main(__doc__, work, [("--share", {"type": float, "default": 0.95, "help": "of the best F"})])
+if __name__ == "__main__":
+    main(__doc__, make)

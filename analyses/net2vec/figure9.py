@@ -1,64 +1,55 @@
-"""Figure 9: IoU_set of single units beside max(w, 0) in the probe.
+"""Figure 9: each unit's IoU_set for a concept beside max(w, 0) in the concept's probe.
 
-    python analyses/net2vec/figure9.py RUN [--concept NAME ...] [--out DIR]
+    python analyses/net2vec/figure9.py RUN [--out DIR] [--concepts NAME ...]
 
-For each network in its layer whose probes score best; without --concept the six concepts with the
-best probes. The shares of significant concepts are over all concepts of each layer.
+figure9.csv: the correlation over units of every layer and concept, its interval and p-values
+(columns as `conceptlab.unit_agreement` gives them). figure9-layers.csv: the share of concepts with
+p < 0.01, uncorrected as in the paper, and corrected. figure9-units.csv: of some concepts both
+measures of every unit's part, |w_k| / ||w||_1 and the ratio of IoUs. figure9-MODEL-LAYER.png: these
+concepts. figure9.png: the shares.
 """
 
-import argparse
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from common import Run, main
-from matplotlib.figure import Figure
+from common import Run, chosen_concepts, main, name_of, of, pick_concepts
 
-import conceptlab as cl
-from conceptlab.views.plots_overlap import plot_agreement, plot_agreement_by_layer
+from conceptlab.analysis.overlap import agreement_by_layer, unit_agreement, unit_shares
+from conceptlab.views.panels import panels
+from conceptlab.views.plots_overlap import plot_agreement
 
-SHOWN, ACROSS = 6, 3
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def work(run: Run, arguments: argparse.Namespace) -> None:
-    units, concepts = run.table("units"), run.table("concepts")
-    parts = []
-    best = run.best("segment")
-    for name, vectors in run.vectors("segment").items():
-        at = units[units["model"] + " " + units["layer"] == name]
-        if len(at) and vectors.usable.any():
-            place = {"model": at["model"].iloc[0], "layer": at["layer"].iloc[0]}
-            parts.append(cl.unit_agreement(vectors, at).assign(**place))
-            if best.get(place["model"]) == place["layer"]:
-                shares(run, vectors, at, concepts, arguments.concept)
-    agreement = pd.concat(parts, ignore_index=True)
-    run.write("figure9", agreement)
-    layers = cl.agreement_by_layer(agreement)
+def make(run: Run) -> None:
+    units, scores = run.table("units"), run.scores("segment")
+    places = scores[["model", "layer"]].drop_duplicates().itertuples(index=False, name=None)
+    found = pd.concat(
+        unit_agreement(run.vectors(at, "segment"), of(units, at)).assign(model=at[0], layer=at[1])
+        for at in places
+    )
+    layers = agreement_by_layer(found)
+    run.write("figure9", found)
     run.write("figure9-layers", layers)
-    run.draw("figure9-layers", plot_agreement_by_layer(layers).figure)
+    run.draw_planned("figure9", agreement_by_layer=layers)
+    parts = []
+    for at in run.layers():
+        own = of(scores, at)
+        names = chosen_concepts(run, list(own.nlargest(len(own), "probe_score")["concept"]))
+        shares = unit_shares(run.vectors(at, "segment"), of(units, at), own)
+        shares = shares[shares["concept"].isin(names)]
+        parts.append(shares.assign(model=at[0], layer=at[1]))
+        draws = [partial(draw, shares, name) for name in names]
+        figure = panels(draws, min(3, len(draws)), (3.6, 2.7), one_legend=False)
+        run.draw(f"figure9-{name_of(at)}", figure)
+    run.write("figure9-units", pd.concat(parts))
 
 
-def shares(
-    run: Run, vectors: cl.ConceptVectors, units: pd.DataFrame, concepts: pd.DataFrame,
-    chosen: list[str] | None,
-) -> None:  # fmt: skip
-    """Both measures of every unit's part, and a panel for each concept that is shown."""
-    model, layer = units["model"].iloc[0], units["layer"].iloc[0]
-    scores = concepts[
-        (concepts["model"] == model) & (concepts["layer"] == layer)
-        & (concepts["task"] == "segment")
-    ].sort_values("probe_score", ascending=False, kind="stable")  # fmt: skip
-    table = cl.unit_shares(vectors, units, scores)
-    for name in chosen or []:
-        vectors.index(name)  # an unknown one is refused with the nearest
-    names = chosen or [n for n in scores["concept"] if n in set(table["concept"])][:SHOWN]
-    run.write(f"figure9-{model}", table[table["concept"].isin(names)])
-    rows = -(-len(names) // ACROSS)
-    figure = Figure(figsize=(3.6 * min(ACROSS, len(names)), 2.8 * rows), layout="constrained")
-    grid = figure.subplots(rows, min(ACROSS, len(names)), squeeze=False)
-    for ax, name in zip(grid.flat, names, strict=False):
-        plot_agreement(table, name, ax=ax)
-    for ax in grid.flat[len(names) :]:
-        ax.set_axis_off()
-    run.draw(f"figure9-{model}", figure)
+def draw(shares: pd.DataFrame, concept: str, ax: "Axes") -> "Axes":
+    return plot_agreement(shares, concept, ax=ax)
 
 
-main(__doc__, work, [("--concept", {"action": "append", "help": "may be repeated"})])
+if __name__ == "__main__":
+    main(__doc__, make, pick_concepts(6, "that the probe segments best"))

@@ -1,34 +1,45 @@
-"""Table 2: nearest concepts by cosine, segmentation and classification side by side.
+"""Table 2: the nearest concepts in segmentation and classification space, side by side.
 
-    python analyses/net2vec/table2.py RUN [--concept NAME ...] [--out DIR]
+    python analyses/net2vec/table2.py RUN [--out DIR] [--concepts NAME ...]
 
-In each network's layer whose segmentation probes score best; without --concept for the five
-concepts that most images show.
+table2.csv: columns model, layer, concept, rank, and the neighbours with their cosines in both
+spaces. table2-MODEL-LAYER.png: those of one layer.
 """
 
-import argparse
+import pandas as pd
+from common import Run, chosen_concepts, main, name_of, of, pick_concepts
+from pictures import table_figure
 
-from common import Run, main
-
-import conceptlab as cl
-from conceptlab.errors import InputError
-
-COUNT = 5
+from conceptlab.analysis.neighbours import nearest_table
+from conceptlab.vectors import ConceptVectors
 
 
-def work(run: Run, arguments: argparse.Namespace) -> None:
-    both = {task: run.vectors(task) for task in ("segment", "classify")}
-    rows = run.table("concepts")
-    common = rows[rows["task"] == "segment"].sort_values("n_train", ascending=False, kind="stable")
-    names = arguments.concept or list(common["concept"].drop_duplicates()[:COUNT])
-    for model, layer in run.best("segment").items():
-        place = f"{model} {layer}"
-        if place not in both["classify"]:
-            raise InputError(f"{run.path} has no classification vectors of {place}")
-        table = cl.nearest_table(both["segment"][place], both["classify"][place], names, COUNT)
-        table.columns = [f"{concept}, {task}" for concept, task in table.columns]
-        run.write(f"table2-{model}", table.reset_index())
-        run.draw_table(f"table2-{model}", table.reset_index())
+def make(run: Run) -> None:
+    parts = []
+    for place in run.layers():
+        segment, classify = (run.vectors(place, task) for task in ("segment", "classify"))
+        names = chosen_concepts(run, ranked(of(run.scores("segment"), place), segment, classify))
+        table = nearest_table(segment, classify, names)
+        for concept in table.columns.unique("concept"):
+            part = table[concept].reset_index()
+            parts.append(part.assign(model=place[0], layer=place[1], concept=concept))
+        cells = table.set_axis(["\n".join(c) for c in table.columns], axis=1).reset_index()
+        title = f"Nearest concepts by cosine: {place[0]}, {place[1]}"
+        run.draw(f"table2-{name_of(place)}", table_figure(cells, title))
+    columns = ["model", "layer", "concept", "rank", "segmentation", "classification"]
+    run.write("table2", pd.concat(parts)[columns])
 
 
-main(__doc__, work, [("--concept", {"action": "append", "help": "may be repeated"})])
+def ranked(scores: pd.DataFrame, segment: ConceptVectors, classify: ConceptVectors) -> list[str]:
+    """Concepts with a vector in both spaces before others, higher scores of the probe first."""
+    score = scores.set_index("concept")["probe_score"]
+    known = [{n for n, u in zip(v.names, v.usable, strict=True) if u} for v in (segment, classify)]
+    every = [name for name in segment.names if name in known[0] | known[1]]
+    both = known[0] & known[1]
+    return sorted(every, key=lambda name: (name not in both, -score.get(name, 0.0)))
+
+
+if __name__ == "__main__":
+    main(
+        __doc__, make, pick_concepts(5, "that the probe segments best, of those with both vectors")
+    )

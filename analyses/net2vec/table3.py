@@ -1,28 +1,54 @@
-"""Table 3: arithmetic with segmentation vectors.
+"""Table 3: arithmetic with concept vectors.
 
-    python analyses/net2vec/table3.py RUN [--sum "grass + blue - green" ...] [--out DIR]
+    python analyses/net2vec/table3.py RUN [--out DIR] [--sums "grass + blue - green" ...]
 
-In each network's layer whose segmentation probes score best; without --sum those of the study.
+table3.csv: columns model, layer, task, sum, rank, nearest (with its cosine).
+table3-MODEL-LAYER.png: those of one layer's segmentation vectors, as in the paper.
 """
 
 import argparse
 
-from common import Run, main
+import pandas as pd
+from common import Place, Run, main, name_of, of, pick_layer
+from pictures import table_figure
 
-import conceptlab as cl
+from conceptlab.analysis.neighbours import arithmetic_table
 from conceptlab.errors import InputError
-from conceptlab.study.settings import read_study
 
 
-def work(run: Run, arguments: argparse.Namespace) -> None:
-    sums = arguments.sum or list(read_study(run.path / "study.toml").compare.arithmetic)
-    if not sums:
-        raise InputError("the study lists no sums: say some with --sum 'grass + blue - green'")
-    vectors = run.vectors("segment")
-    for model, layer in run.best("segment").items():
-        table = cl.arithmetic_table(vectors[f"{model} {layer}"], sums)
-        run.write(f"table3-{model}", table.reset_index())
-        run.draw_table(f"table3-{model}", table.reset_index())
+def options(parser: argparse.ArgumentParser) -> None:
+    pick_layer(parser)
+    parser.add_argument("--sums", nargs="+", metavar="SUM", help="which (the study's own)")
 
 
-main(__doc__, work, [("--sum", {"action": "append", "help": "may be repeated"})])
+def make(run: Run) -> None:
+    parts = []
+    for place in run.layers():
+        for task in ("segment", "classify"):
+            sums = run.options.sums or sums_of(run, place, task)
+            if not sums:
+                continue
+            table = arithmetic_table(run.vectors(place, task), sums)
+            for text in sums:
+                part = table[text].rename("nearest").reset_index()
+                parts.append(part.assign(model=place[0], layer=place[1], task=task, sum=text))
+            if task == "segment":
+                title = f"Arithmetic with concept vectors: {place[0]}, {place[1]}"
+                run.draw(f"table3-{name_of(place)}", table_figure(table.reset_index(), title))
+    if not parts:
+        raise InputError(f"the study of {run.path} asks for no sums in these layers; give --sums")
+    run.write("table3", pd.concat(parts)[["model", "layer", "task", "sum", "rank", "nearest"]])
+
+
+def sums_of(run: Run, place: Place, task: str) -> list[str]:
+    """The sums that the run looked up in a layer's vectors, as texts."""
+    rows = of(run.table("arithmetic"), place)
+    rows = rows[rows["task"] == task][["plus", "minus"]].drop_duplicates()
+    return [
+        plus + "".join(f" - {term}" for term in minus.split(" + ") if term)
+        for plus, minus in rows.itertuples(index=False, name=None)
+    ]
+
+
+if __name__ == "__main__":
+    main(__doc__, make, options)

@@ -4,20 +4,18 @@ Fellbaum 1998, WordNet. Read through nltk, from the files as Princeton publishes
 """
 
 import io
-import logging
 import os
-import re
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from conceptlab.analysis.names import names_of, words_of
 from conceptlab.errors import InputError
-from conceptlab.vectors import qualified_names
-
-log = logging.getLogger(__name__)
 
 FOLDER = "/usr/share/wordnet"  # where Debian's wordnet-base has it
 NEEDED = ("data.noun", "index.noun", "noun.exc")
@@ -34,25 +32,34 @@ LEXNAMES = (
     "verb.perception verb.possession verb.social verb.stative verb.weather adj.ppl"
 ).split()
 
-_THINGS = (
-    "artifact", "animal", "plant", "object", "person", "food", "body", "phenomenon", "location",
-)  # fmt: skip
-#: Which senses a category's names have, the likelier first.
+#: What each kind of sense costs a category's name, in places down WordNet's list of its senses
+#: (which begins with the usual one): nothing for the first group, `RARER` for the second.
 SENSES = {
-    "color": ("attribute",),
-    "material": ("substance", "artifact", "plant", "animal"),
-    "scene": ("artifact", "location", "object"),
-    "texture": ("attribute", "shape", "artifact"),
-    "object": _THINGS,
-    "part": ("body", "plant", "animal", *_THINGS, "shape", "communication"),
+    "color": ("attribute", ""),
+    "material": ("substance", "artifact plant animal body food object"),
+    "scene": ("artifact location object", "Tops group"),
+    "texture": ("attribute shape", "artifact"),
+    "object": (
+        "artifact animal plant object person food body",
+        "substance phenomenon location",
+    ),
+    "part": (
+        "body artifact animal plant object location",
+        "person food substance phenomenon shape",
+    ),
 }
+RARER = 2
+TOP = -2  # 'person', 'plant', 'food' themselves stand with the beginnings of the tree, noun.Tops
+UNFIT = 100  # more than any name has senses
+PROPER = 200  # Crane the writer is no crane
 
 
 def synset_table(concepts: Any, folder: str | Path | None = None) -> pd.DataFrame:
     """The noun synset of every concept, as a table that can be saved, edited and given back.
 
     A name is looked up as a whole (plural forms too, and with its words joined), then by its last
-    word; among its senses the first of a kind that fits the category is taken.
+    words, then by its first ones. Of its senses, one of a kind that suits the category is taken,
+    the usual one if it does, and a proper name only if there is nothing else.
 
     Args:
         concepts: `ConceptVectors`, a table with columns name and category, or names.
@@ -60,55 +67,19 @@ def synset_table(concepts: Any, folder: str | Path | None = None) -> pd.DataFram
 
     Returns:
         Columns name, category, synset (such as 'dog.n.01'; empty: none found), candidates (others
-        that the name may mean), note.
+        that the name may mean, with spaces between), note.
 
     Raises:
-        InputError: no WordNet there, or no nltk.
+        InputError: no WordNet there, a damaged one, or no nltk.
     """
-    reader = wordnet_reader(folder)
     table = names_of(concepts)
-    rows = []
-    for name, category in zip(table["name"], table["category"], strict=True):
-        chosen, found, note = _look_up(reader, name, category)
-        rows.append(
-            {"name": name, "category": category, "synset": chosen,
-             "candidates": " ".join(s for s in found if s != chosen), "note": note}
-        )  # fmt: skip
-    return pd.DataFrame(rows, columns=["name", "category", "synset", "candidates", "note"])
-
-
-def names_of(concepts: Any) -> pd.DataFrame:
-    """Columns name and category of vectors, of a table, or of names alone.
-
-    Raises:
-        InputError: none of these, or no names.
-    """
-    table = getattr(concepts, "concepts", concepts)
-    if isinstance(table, pd.DataFrame):
-        if "name" not in table:
-            raise InputError("a table of concepts has columns name and category")
-        category = table["category"] if "category" in table else pd.Series("", table.index)
-        table = pd.DataFrame({"name": table["name"].astype(str), "category": category.astype(str)})
-    elif isinstance(table, Sequence) and not isinstance(table, str):
-        table = pd.DataFrame({"name": [str(name) for name in table], "category": ""})
-    else:
-        raise InputError("concepts are vectors, a table with columns name and category, or names")
-    if not len(table):
-        raise InputError("there are no concepts to look up")
-    return table.reset_index(drop=True)
-
-
-def unresolved(table: pd.DataFrame, missing: "pd.Series[bool]", source: str) -> None:
-    """Say in the log which concepts a reference does not know.
-
-    Args:
-        table: columns name, category.
-        missing: which rows.
-        source: what does not know them.
-    """
-    if missing.any():
-        names = [n for n, gone in zip(qualified_names(table), missing, strict=True) if gone]
-        log.warning("%s does not know %s", source, ", ".join(names))
+    reader = wordnet_reader(folder)
+    with intact(reader):
+        found = [
+            _look_up(reader, name, category)
+            for name, category in zip(table["name"], table["category"], strict=True)
+        ]
+    return table.join(pd.DataFrame(found, columns=["synset", "candidates", "note"]))
 
 
 def wordnet_reader(folder: str | Path | None = None) -> Any:
@@ -124,8 +95,8 @@ def wordnet_reader(folder: str | Path | None = None) -> Any:
     missing = [name for name in NEEDED if not (place / name).is_file()]
     if missing:
         raise InputError(
-            f"no WordNet in {place} ({missing[0]} is missing): install Debian's wordnet-base, or "
-            "name a folder of WordNet 3 database files by CONCEPTLAB_WORDNET"
+            f"no WordNet in {place} ({missing[0]} is missing): apt install wordnet-base, or name a "
+            "folder of WordNet 3 database files by CONCEPTLAB_WORDNET"
         )
     try:
         return _reader(place.resolve())
@@ -135,10 +106,28 @@ def wordnet_reader(folder: str | Path | None = None) -> Any:
         raise InputError(f"the WordNet in {place} cannot be read ({error})") from error
 
 
+@contextmanager
+def intact(reader: Any) -> Iterator[None]:
+    """What a damaged file makes of nltk, which reads synsets when they are asked for, in words.
+
+    Args:
+        reader: from `wordnet_reader`.
+
+    Raises:
+        InputError: a file does not hold what its index says.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "No WordNet synset found")
+            yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the WordNet in {reader.place} is damaged ({error})") from error
+
+
 @lru_cache(maxsize=2)
 def _reader(folder: Path) -> Any:
-    import warnings
-
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
     from nltk.data import PathPointer
 
@@ -157,13 +146,16 @@ def _reader(folder: Path) -> Any:
     class Reader(WordNetCorpusReader):  # type: ignore[misc]
         """Reads files of one folder only, and brings the file that the database lacks."""
 
+        place = folder
+
         def open(self, file: str) -> Any:
             if file == "lexnames":
                 return io.StringIO("".join(f"{i} {n} 0\n" for i, n in enumerate(LEXNAMES)))
             path = folder / Path(file).name
             if not path.is_file() and file not in NEEDED:
                 return io.StringIO("")  # parts of speech that nothing here asks for
-            return path.open(encoding="utf-8")
+            # nltk keeps some files open for ever: it gets their bytes
+            return io.TextIOWrapper(io.BytesIO(path.read_bytes()), encoding="utf-8")
 
         def map_wn(self, version: str = "wordnet") -> None:
             """Other versions of WordNet are not needed."""
@@ -173,33 +165,54 @@ def _reader(folder: Path) -> Any:
         return Reader(Place(), None)
 
 
-def _look_up(reader: Any, name: str, category: str) -> tuple[str, list[str], str]:
-    """The synset of a name, all that were looked at, and a remark."""
-    kinds = [f"noun.{kind}" for kind in SENSES.get(category, ())]
+def _look_up(reader: Any, name: str, category: str) -> tuple[str, str, str]:
+    """The synset of a name, others that it may mean, and a remark."""
     for text, note in _spellings(name):
         senses = reader.synsets(text, "n")
         if senses:
-            fits = [s for s in senses if s.lexname() in kinds]
-            chosen = fits[0] if fits else senses[0]
-            if kinds and not fits:
+            costs = [place + _cost(sense, category) for place, sense in enumerate(senses)]
+            best = costs.index(min(costs))
+            others = [sense.name() for sense in senses if sense != senses[best]][:MOST]
+            if _kind_cost(senses[best], category) == UNFIT:
                 note = "; ".join(filter(None, [note, f"no sense that suits a {category}"]))
-            return chosen.name(), [s.name() for s in senses[:MOST]], note
-    return "", [], "not in WordNet"
+            return senses[best].name(), " ".join(others), note
+    return "", "", "not in WordNet"
+
+
+def _cost(sense: Any, category: str) -> int:
+    proper = all(lemma[:1].isupper() for lemma in sense.lemma_names())
+    return _kind_cost(sense, category) + PROPER * proper
+
+
+def _kind_cost(sense: Any, category: str) -> int:
+    """What a sense's kind costs; a category of the data set's own has no likely kinds."""
+    kind = sense.lexname().removeprefix("noun.")
+    first, second = SENSES.get(category.lower(), ("", ""))
+    if kind in first.split():
+        return 0
+    if kind in second.split():
+        return RARER
+    if kind == "Tops" and category.lower() not in ("color", "texture"):
+        return TOP
+    return UNFIT if first else 0
 
 
 def _spellings(name: str) -> Iterator[tuple[str, str]]:
     """How a name may be written in WordNet, the likelier first, with a remark.
 
     >>> [text for text, _ in _spellings("street light-c")]
-    ['street_light', 'streetlight', 'street-light', 'light']
-    >>> [text for text, _ in _spellings("SignSymbol")]
-    ['sign_symbol', 'signsymbol', 'sign-symbol', 'symbol']
+    ['street_light', 'streetlight', 'street-light', 'light', 'street']
+    >>> [(text, note) for text, note in _spellings("VegetationMisc")][-1]
+    ('vegetation', "by its first word, 'vegetation'")
     """
-    plain = re.sub(r"-[cstm]$", "", name.strip())  # Broden's mark of a category
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain)
-    words = [word for word in re.split(r"[\s_/-]+", plain.lower()) if word]
-    tried = dict.fromkeys(sign.join(words) for sign in ("_", "", "-"))
-    for text in tried:
-        yield text, ""
-    if len(words) > 1:
-        yield words[-1], f"by its last word, {words[-1]!r}"
+    words = [word.lower() for word in words_of(name)]
+    yield from ((text, "") for text in _joined(words))
+    parts = [("last", words[start:]) for start in range(1, len(words))]
+    parts += [("first", words[:stop]) for stop in range(len(words) - 1, 0, -1)]
+    for end, part in parts:
+        note = f"by its {end} word{'s' * (len(part) > 1)}, {' '.join(part)!r}"
+        yield from ((text, note) for text in _joined(part))
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(sign.join(words) for sign in ("_", "", "-")))

@@ -4,6 +4,7 @@ Fong & Vedaldi 2018, section 5.3, compare embeddings with WordNet. Path similari
 1994 (Verbs semantics and lexical selection).
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.analysis.embedding import ConceptSimilarities
-from conceptlab.analysis.synsets import names_of, synset_table, unresolved, wordnet_reader
+from conceptlab.analysis.names import names_of, unresolved
+from conceptlab.analysis.synsets import intact, synset_table, wordnet_reader
 from conceptlab.errors import InputError
 
 Floats = NDArray[np.float64]
+Shorts = NDArray[np.int16]
 MEASURES = ("path", "wup")
+FAR = 10_000  # steps to what is no hypernym
+NAMED = 8  # names in a message
+
+log = logging.getLogger(__name__)
 
 
 def wordnet(
@@ -30,22 +37,27 @@ def wordnet(
     """How alike concepts are in WordNet's tree of nouns.
 
     'path' is 1 / (1 + d), d being the fewest steps from one synset to the other over a common
-    hypernym. 'wup' is 2 depth(s) / (2 depth(s) + d(a, s) + d(b, s)), s being the deepest common
-    hypernym; where the tree gives two answers for the two orders, the larger.
+    hypernym. 'wup' is 2 depth(s) / (2 depth(s) + d(a, s) + d(b, s)), as nltk defines it: s is the
+    common hypernym whose shortest way to the root is longest, depth(s) counts the nodes of its
+    longest way, and the root of the nouns needs no simulated one above it. In two points nltk's is
+    no similarity and is mended: where its answer hangs on the order of a and b, the larger counts,
+    and a synset is 1 to itself (nltk says 0.86 for 'person.n.01').
 
     Args:
         concepts: `ConceptVectors`, a table with columns name and category, or names.
         measure: 'path' or 'wup'.
         folder: of WordNet 3; else CONCEPTLAB_WORDNET, else where Debian puts it.
         synsets: which synset a name is: a table as `conceptlab.synset_table` makes, the path of
-            its CSV, or name to synset; names that it leaves out are looked up.
+            its CSV, or name (also category/name) to synset; names that it leaves out are looked
+            up, and the log says which of its names are no concepts here.
 
     Returns:
-        Similarities of all concepts, the diagonal 1. Those without a synset have rows of NaN and a
-        note in `concepts`, and a warning in the log names them.
+        Similarities of all concepts, the diagonal 1; `concepts` has columns name, category, synset,
+        note. Those without a synset have rows of NaN, and a warning in the log names them.
 
     Raises:
-        InputError: an unknown measure, no WordNet, a synset that it does not have.
+        InputError: an unknown measure, no WordNet or a damaged one, no nltk, a table that cannot be
+            read, a synset that WordNet does not have.
     """
     if measure not in MEASURES:
         raise InputError(f"measure is 'path' or 'wup'; got {measure!r}")
@@ -53,12 +65,13 @@ def wordnet(
     reader = wordnet_reader(folder)
     known = table["synset"] != ""
     unresolved(table, ~known, "WordNet")
-    found = [_noun(reader, name) for name in table["synset"][known]]
     similarity = np.full((len(table), len(table)), np.nan)
     places = np.flatnonzero(known)
-    if len(places):
-        tree = _Tree(found)
-        similarity[np.ix_(places, places)] = tree.path() if measure == "path" else tree.wup()
+    with intact(reader):
+        found = [_noun(reader, name) for name in table["synset"][known]]
+        if len(places):
+            tree = _Tree(found)
+            similarity[np.ix_(places, places)] = tree.path() if measure == "path" else tree.wup()
     columns = ["name", "category", "synset", "note"]
     return ConceptSimilarities(similarity, table[columns], f"WordNet ({measure})")
 
@@ -69,29 +82,38 @@ def _edited(table: pd.DataFrame, given: Any) -> pd.DataFrame:
         return table
     choice = _choice(given)
     own = table["category"] + "/" + table["name"]
+    idle = [name for name in choice if not (own.eq(name) | table["name"].eq(name)).any()]
+    if idle:
+        log.warning(
+            "the table of synsets names %s%s, which are no concepts here",
+            ", ".join(idle[:NAMED]), " and others" if len(idle) > NAMED else "",
+        )  # fmt: skip
     chosen = [choice.get(full, choice.get(n)) for full, n in zip(own, table["name"], strict=True)]
     said = pd.Series(chosen, table.index, dtype=object)
-    return table.assign(
-        synset=said.where(said.notna(), table["synset"]),
-        note=table["note"].where(said.isna(), "as given"),
-    )
+    said = said.where(said.notna(), table["synset"])
+    return table.assign(synset=said, note=table["note"].where(said == table["synset"], "as given"))
 
 
 def _choice(given: Any) -> dict[str, str]:
-    """Name, or category/name, to synset."""
+    """Name, or category/name where there is a category, to synset."""
     if isinstance(given, Mapping):
-        return {str(name): str(synset) for name, synset in given.items()}
-    if not isinstance(given, pd.DataFrame):
-        try:
-            given = pd.read_csv(given, dtype=str, keep_default_na=False)
+        given = pd.DataFrame({"name": list(given), "synset": list(given.values())}, dtype=object)
+    elif isinstance(given, str | Path):
+        try:  # with the mark that spreadsheets put before UTF-8
+            given = pd.read_csv(given, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read the table of synsets {given} ({error})") from error
-    if not {"name", "synset"} <= set(given.columns):
-        raise InputError("a table of synsets has columns name and synset, and perhaps category")
+    if not isinstance(given, pd.DataFrame) or not {"name", "synset"} <= set(given.columns):
+        raise InputError(
+            "synsets are a table with columns name and synset, and perhaps category; the path of "
+            "its CSV; or name to synset"
+        )
     names = given["name"].astype(str)
     if "category" in given:
-        names = given["category"].astype(str) + "/" + names
-    return dict(zip(names, given["synset"].fillna("").astype(str), strict=True))
+        category = given["category"].astype(object).where(given["category"].notna(), "").astype(str)
+        names = names.where(category == "", category + "/" + names)
+    synsets = given["synset"].astype(object).where(given["synset"].notna(), "").astype(str)
+    return dict(zip(names, synsets.str.strip(), strict=True))
 
 
 def _noun(reader: Any, name: str) -> Any:
@@ -119,37 +141,46 @@ class _Tree:
     """
 
     def __init__(self, synsets: list[Any]) -> None:
-        every = {node for synset in synsets for node in _steps(synset)}
-        nodes = sorted(every, key=lambda node: str(node.name()))
+        steps: dict[Any, dict[Any, int]] = {}
+        for synset in synsets:
+            _climb(synset, steps)
+        nodes = sorted(steps, key=lambda node: str(node.name()))
         place = {node: k for k, node in enumerate(nodes)}
-        self.up = [{place[n]: count for n, count in _steps(node).items()} for node in nodes]
-        self.own = [place[synset] for synset in synsets]
+        self.up = [{place[n]: count for n, count in steps[node].items()} for node in nodes]
+        self.own = np.array([place[synset] for synset in synsets])
         self.least = np.array([node.min_depth() for node in nodes])
         self.depth = np.array([node.max_depth() + 1.0 for node in nodes])
-        self.steps = np.full((len(nodes), len(synsets)), np.inf)  # up from each synset
+        self.steps = np.full((len(nodes), len(synsets)), FAR, dtype=np.int16)  # up from each synset
         for column, own in enumerate(self.own):
             self.steps[list(self.up[own]), column] = list(self.up[own].values())
 
     def path(self) -> Floats:
         """(C, C) 1 / (1 + fewest steps)."""
-        return 1 / (1 + np.stack([self._apart(own) for own in self.own]))
+        found = np.empty((len(self.own), len(self.own)))
+        for row, own in enumerate(self.own):
+            found[row] = 1 / (1 + self._apart(own))
+        return found
 
     def wup(self) -> Floats:
         """(C, C) by the deepest common hypernym, equal ones by name, the synset itself first."""
-        shared = np.stack([self._deepest(column) for column in range(len(self.own))])
-        used, codes = np.unique(shared, return_inverse=True)
-        apart = np.stack([self._apart(node) for node in used])  # (used, C)
-        codes = codes.reshape(shared.shape)
-        columns = np.arange(len(self.own))
-        depth = self.depth[shared]
-        found = 2 * depth / (2 * depth + apart[codes, columns[:, None]] + apart[codes, columns])
-        larger: Floats = np.maximum(found, found.T)
-        return larger
+        count = len(self.own)
+        found = np.empty((count, count))
+        apart: dict[int, Shorts] = {}  # hypernym -> (C,) steps from it
+        for row in range(count):
+            used, code = np.unique(self._deepest(row), return_inverse=True)
+            for node in set(used) - set(apart):
+                apart[node] = self._apart(node)
+            steps = np.stack([apart[node] for node in used])  # (used, C)
+            twice = 2 * self.depth[used[code]]
+            found[row] = twice / (twice + steps[code, row] + steps[code, np.arange(count)])
+            found[row, self.own == self.own[row]] = 1
+        return np.maximum(found, found.T, out=found)
 
-    def _apart(self, node: int) -> Floats:
+    def _apart(self, node: int) -> Shorts:
         """(C,) fewest steps from a node to each synset, over any common hypernym."""
         up = self.up[node]
-        apart: Floats = (self.steps[list(up)] + np.array(list(up.values()))[:, None]).min(axis=0)
+        counts = np.array(list(up.values()), dtype=np.int16)
+        apart: Shorts = (self.steps[list(up)] + counts[:, None]).min(axis=0)
         return apart
 
     def _deepest(self, column: int) -> NDArray[np.int64]:
@@ -157,16 +188,16 @@ class _Tree:
         own = self.own[column]
         common = np.array(list(self.up[own]))
         common = common[np.lexsort((common, common != own, -self.least[common]))]
-        found: NDArray[np.int64] = common[np.isfinite(self.steps[common]).argmax(axis=0)]
+        found: NDArray[np.int64] = common[(self.steps[common] < FAR).argmax(axis=0)]
         return found
 
 
-def _steps(synset: Any) -> dict[Any, int]:
-    """A synset and all its hypernyms, with the fewest steps up to each."""
-    found, level, count = {synset: 0}, [synset], 0
-    while level:
-        count += 1
-        nodes = [up for node in level for up in node.hypernyms() + node.instance_hypernyms()]
-        level = [node for node in dict.fromkeys(nodes) if node not in found]
-        found |= dict.fromkeys(level, count)
-    return found
+def _climb(synset: Any, steps: dict[Any, dict[Any, int]]) -> dict[Any, int]:
+    """A synset and all its hypernyms, with the fewest steps up to each; also of these, in steps."""
+    if synset not in steps:
+        found = {synset: 0}
+        for above in synset.hypernyms() + synset.instance_hypernyms():
+            for node, count in _climb(above, steps).items():
+                found[node] = min(found.get(node, FAR), count + 1)
+        steps[synset] = found
+    return steps[synset]

@@ -6,6 +6,7 @@ from pathlib import Path
 from conceptlab.activations.store import Activations
 from conceptlab.errors import CacheError, InputError
 from conceptlab.files import open_hdf5
+from conceptlab.study.folder import RunFolder
 from conceptlab.vectors import ConceptVectors
 
 Embedding = ConceptVectors | Activations
@@ -29,8 +30,8 @@ def read_spaces(paths: Sequence[Path], task: str = "segment") -> dict[str, Embed
         for name, file in files.items():
             space = _read(file)
             name = name or _title(space)
-            if name in found:
-                name = f"{name} ({path})"
+            for more in (path.name, str(path)):
+                name = name if name not in found else f"{name} ({more})"
             found[name] = space
     return found
 
@@ -47,23 +48,30 @@ def read_vectors(path: Path, task: str = "segment") -> ConceptVectors:
             f"{path} holds {len(files)} embeddings; say which: "
             + ", ".join(str(file) for file in files.values())
         )
-    return ConceptVectors.load(next(iter(files.values())))
+    file = next(iter(files.values()))
+    if not file.is_file():
+        raise InputError(f"there is no file or run folder {path}")
+    return ConceptVectors.load(file)
 
 
 def _of_run(path: Path, task: str) -> dict[str, Path]:
     """'MODEL LAYER' to the file of vectors of a task, in a run folder."""
     if task not in KINDS:
         raise InputError(f"task is one of {', '.join(KINDS)}; got {task!r}")
-    files = sorted(path.glob(f"vectors/*/*/{task}.h5"))
+    steps = (path / "steps").is_dir()
+    made = RunFolder(path).vectors() if steps else {}
+    files = {f"{model} {layer}": p for (model, layer, own), p in made.items() if own == task}
     if not files:
         raise InputError(
-            f"{path} holds no {KINDS[task]} vectors (vectors/MODEL/LAYER/{task}.h5); give a file "
-            "of vectors, a layer's file of the cache, or a run folder"
+            f"{path} holds no {KINDS[task]} vectors: give a file of vectors, a layer's file of the "
+            "cache, or a run folder"
         )
-    return {f"{file.parts[-3]} {file.parts[-2]}": file for file in files}
+    return files
 
 
 def _read(path: Path) -> Embedding:
+    if not path.is_file():
+        raise InputError(f"there is no file or run folder {path}")
     try:
         with open_hdf5(path, "r") as file:
             layer = "activations" in file

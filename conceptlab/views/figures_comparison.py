@@ -33,7 +33,7 @@ def planned_comparison(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
 def _distances(distances: pd.DataFrame, parts: pd.DataFrame | None) -> Iterator[Planned]:
     for task in distances["task"].drop_duplicates():
         rows = named_pairs(distances[distances["task"] == task])
-        spaces = rows["i"].nunique()
+        names = rows["i"].drop_duplicates()
         count = rows["concepts"].max()
         over = "the same" if pd.isna(count) else f"the same {int(count)}"
         draw: Draw = partial(_draw_distances, rows)
@@ -42,13 +42,14 @@ def _distances(distances: pd.DataFrame, parts: pd.DataFrame | None) -> Iterator[
             f"Distances between embeddings: {TASKS[task]}",
             f"Figure 10. Left: D_ij, the squared Frobenius norm of the difference of two networks' "
             f"matrices of cosines between concept vectors, over {over} concepts.",
-            partial(panels, [draw], 1, plots.size_of(spaces, spaces), one_legend=False),
+            partial(panels, [draw], 1, plots.size_of(names, names), one_legend=False),
         )
-        if parts is None or spaces < 2:
+        if parts is None or len(names) < 2:
             continue
         own = named_pairs(parts[parts["task"] == task])
-        pairs = min(spaces * (spaces - 1) // 2, plots.MOST)
-        size = plots.size_of(pairs, own["category"].nunique() + 2)
+        pairs = (own["i"] + " - " + own["j"]).drop_duplicates()
+        pairs = pairs[: min(len(names) * (len(names) - 1) // 2, plots.MOST)]
+        size = plots.size_of(pairs, own["category"].drop_duplicates())
         draw = partial(_draw_by_category, own)
         yield Planned(
             f"figure10-categories-{task}",
@@ -70,7 +71,7 @@ def _draw_by_category(rows: pd.DataFrame, ax: "Axes") -> "Axes":
 def _measures(comparison: pd.DataFrame) -> Iterator[Planned]:
     for what, rows in comparison.groupby("task", sort=False):
         pairs = named_pairs(rows)
-        spaces = len(set(pairs["i"]) | set(pairs["j"]))
+        spaces = dict.fromkeys([*pairs["i"], *pairs["j"]])
         measures = list(rows["measure"].drop_duplicates())
         draws: list[Draw] = [partial(_draw_measure, pairs, str(name)) for name in measures]
         over = (

@@ -3,6 +3,7 @@
 Numbers of figures are those of Fong & Vedaldi 2018.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ def plot_distances(distances: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axe
     """
     wide = distances.pivot_table(index="i", columns="j", values="distance", sort=False)
     wide = wide[wide.index]
-    ax = axes_or_new(ax, size_of(*wide.shape))
+    ax = axes_or_new(ax, size_of(wide.index, wide.columns))
     return _matrix(ax, wide, cmap="cividis_r")
 
 
@@ -47,7 +48,7 @@ def plot_distances_by_category(distances: pd.DataFrame, *, ax: "Axes | None" = N
         index="pair", columns="category", values="distance", sort=False
     )
     wide = wide.loc[wide.mean(axis=1).sort_values(ascending=False, kind="stable").index[:MOST]]
-    ax = axes_or_new(ax, size_of(*wide.shape))
+    ax = axes_or_new(ax, size_of(wide.index, wide.columns))
     return _matrix(ax, wide, cmap="cividis_r")
 
 
@@ -62,7 +63,7 @@ def plot_comparison(comparison: pd.DataFrame, measure: str, *, ax: "Axes | None"
     rows = comparison[comparison["measure"] == measure]
     names = list(dict.fromkeys([*rows["i"], *rows["j"]]))
     values, chances = (_square(rows, names, column) for column in ("value", "p_value"))
-    ax = axes_or_new(ax, size_of(*values.shape))
+    ax = axes_or_new(ax, size_of(names, names))
     distance = measure in ("distance", "procrustes")  # small is alike
     _matrix(ax, values, cmap="cividis" if distance else "cividis_r",
             brackets=(chances > SIGNIFICANT).to_numpy())  # fmt: skip
@@ -76,9 +77,11 @@ def _square(rows: pd.DataFrame, names: list[str], column: str) -> pd.DataFrame:
     return wide.where(wide.notna(), wide.T)
 
 
-def size_of(rows: int, columns: int) -> tuple[float, float]:
-    """Inches of a matrix."""
-    return 2.4 + 0.5 * columns, 1.5 + 0.36 * rows
+def size_of(rows: Iterable[object], columns: Iterable[object]) -> tuple[float, float]:
+    """Inches of a matrix whose rows and columns have these names."""
+    sides, heads = ([len(str(name)) for name in names] for names in (rows, columns))
+    width = 0.8 + 0.075 * max(sides, default=0) + 0.5 * len(heads)
+    return width, 0.6 + 0.05 * max(heads, default=0) + 0.36 * len(sides)
 
 
 def _matrix(
