@@ -13,12 +13,20 @@ HEADS = {
     "n_concepts": "concepts", "share_probe_at_least_unit": "probe at least as good",
     "mean_unit": "mean best unit", "mean_probe": "mean probe", "too_few": "too few examples",
     "unique_detectors": "unique detectors", "neighbour": "nearest",
+    "share_weight": "share of weight", "share_iou": "share of IoU", "iou": "IoU_set",
+    "share_holm": "share, Holm", "share_bh": "share, false discovery rate", "mean_r": "mean r",
+    "r2": "explained", "r2_val": "explained, held out", "chance": "packed by chance",
+    "p_value": "p", "p_adjusted": "p, adjusted", "model_i": "network i", "model_j": "network j",
+    "layer_i": "layer i", "layer_j": "layer j", "low": "95 % from", "high": "to",
+    "most": "of units",
 }  # fmt: skip
 
 
 SCORES = {
     "best_unit_score", "probe_score", "probe_low", "probe_high", "chance_score", "shuffled_score",
-    "untrained_score", "iou_ind", "mean_unit", "mean_probe", "cosine", "distance",
+    "untrained_score", "iou_ind", "mean_unit", "mean_probe", "cosine", "distance", "iou", "weight",
+    "value", "low", "high", "p_value", "p_adjusted", "between", "within", "excess", "r2", "r2_val",
+    "reliability", "told_apart", "mean_r", "score", "best", "whole",
 }  # fmt: skip
 
 

@@ -74,6 +74,7 @@ def concept_pages(tables: Tables, examples: pd.DataFrame) -> list[dict[str, Any]
                 )
             ],
             "nearest": _neighbours(tables.get("nearest"), name),
+            "shares": table_of(_shares(tables.get("unit_shares"), name, group)),
         }
         for name, category, group in _by_concept(tables.get("concepts", pd.DataFrame()))
     ]
@@ -181,6 +182,20 @@ def _histogram(rows: pd.DataFrame) -> list[dict[str, Any]]:
     for s in series:
         s["heights"] = [round(TALLEST * int(c) / most, 2) for c in s["counts"]]
     return series
+
+
+def _shares(shares: pd.DataFrame | None, concept: str, scores: pd.DataFrame) -> pd.DataFrame | None:
+    """The units with the largest weights, in each network's layer that segments it best."""
+    own = scores[scores["task"] == "segment"].dropna(subset=["probe_score"])
+    if shares is None or not len(own):
+        return None
+    best = own.loc[own.groupby("model", sort=False)["probe_score"].idxmax(), ["model", "layer"]]
+    rows = shares[shares["concept"] == concept].merge(best, on=["model", "layer"])
+    largest = rows.groupby("model")["share_weight"].rank(ascending=False, method="first")
+    columns = ["model", "layer", "unit", "weight", "share_weight", "iou", "share_iou"]
+    return rows.loc[largest <= MOST_NEIGHBOURS, columns].sort_values(
+        ["model", "share_weight"], ascending=[True, False], kind="stable"
+    )
 
 
 def _neighbours(nearest: pd.DataFrame | None, concept: str) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ def test_killed_while_creating_there_is_no_half_file(whole, pictures, tmp_path, 
 
 def test_ctrl_c_keeps_what_is_done(whole, pictures, tmp_path):
     cache = tmp_path / "cache"
-    process = start(pictures.spec, cache, 0.3)
+    process = start(pictures.spec, cache, 1.0)
     done = 0
     while done == 0:
         time.sleep(0.02)

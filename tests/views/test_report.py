@@ -2,7 +2,10 @@
 
 import pytest
 
+from conceptlab.views.pages import concept_pages
 from conceptlab.views.report import write_report
+from conceptlab.views.tables import read_examples, read_tables
+from tests.views.conftest import HOSTILE
 
 EVIL = "<script>alert(1)</script>"
 COLUMNS = (
@@ -43,3 +46,16 @@ def test_draws_what_is_there(run):
 def test_nothing_but_an_empty_folder_is_still_a_page(tmp_path):
     (tmp_path / "tables").mkdir()
     assert write_report(tmp_path).read_text().rstrip().endswith("</html>")
+
+
+def test_concepts_name_the_units_that_carry_them_in_their_best_layer(finished):
+    tables = read_tables(finished)
+    pages = {p["concept"]: p for p in concept_pages(tables, read_examples(finished))}
+    concepts = tables["concepts"]
+    for name in ("tree", HOSTILE):
+        own = concepts[(concepts["concept"] == name) & (concepts["task"] == "segment")]
+        best = own.loc[own.groupby("model")["probe_score"].idxmax()]
+        rows = [[text for text, _ in row] for row in pages[name]["shares"].rows]
+        assert len(rows) == 3 * len(best)  # units of each network's best layer
+        assert {(row[0], row[1]) for row in rows} == set(zip(best["model"], best["layer"],
+                                                             strict=True))  # fmt: skip

@@ -1,0 +1,159 @@
+"""The tables of a study that answer questions: as Python gives them, from the run's own files."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import conceptlab as cl
+from conceptlab.analysis.compare import compare
+from conceptlab.errors import InputError
+from conceptlab.study.comparison import require_references
+from conceptlab.study.run import run_study
+from conceptlab.study.settings import CompareSettings, read_study
+from tests.analysis.wordnet_files import write_wordnet
+
+PLACES = [("scenenet", "features.8"), ("scenenet", "features.17"),
+          ("scenenet-second", "features.17"), ("sceneres", "stages.2")]  # fmt: skip
+
+
+@pytest.fixture
+def tables(studied):
+    return {p.stem: pd.read_csv(p) for p in (studied / "tables").glob("*.csv")}
+
+
+def vectors(studied, task):
+    return {
+        f"{m} {n}": cl.ConceptVectors.load(studied / "vectors" / m / n / f"{task}.h5")
+        for m, n in PLACES
+    }
+
+
+@pytest.mark.parametrize("task", ["segment", "classify"])
+def test_every_measure_is_taken_between_all_embeddings(studied, tables, task):
+    own = tables["comparison"]
+    own = own[own["task"] == task]
+    wanted = compare(vectors(studied, task), ["rsa-spearman", "cka-debiased"], draws=20)
+    assert len(own) == len(wanted) == 2 * 6
+    for column in ("value", "low", "high", "p_value", "items"):
+        np.testing.assert_allclose(own[column], wanted[column], rtol=1e-4)
+    assert list(own["model_i"] + " " + own["layer_i"]) == list(wanted["i"])
+
+
+def test_activations_of_the_same_images_are_compared_too(studied, tables):
+    own = tables["comparison"]
+    own = own[own["task"] == "activations"]
+    assert (own["over"] == "images").all()
+    cache = studied.parent / "cache"
+    layers = {
+        f"{m} {n}": cl.Activations(next(cache.glob(f"{m}-????????/*/{n}.h5"))) for m, n in PLACES
+    }
+    wanted = compare(layers, ["rsa-spearman", "cka-debiased"], draws=0)
+    np.testing.assert_allclose(own["value"], wanted["value"], rtol=1e-4)
+
+
+def test_networks_are_zoomed_in_on_beside_their_runs(studied, tables):
+    table = tables["zoom"].set_index("task")
+    assert list(table.index) == ["segment", "classify"]
+    assert table.loc["segment", ["runs_i", "runs_j"]].tolist() == [2, 1]
+    concepts = tables["concepts"]
+    rows = concepts[(concepts["task"] == "segment") & concepts["model"].str.startswith("scenenet")]
+    layer = rows.groupby("layer")["probe_score"].mean().idxmax()
+    own = vectors(studied, "segment")
+    if layer == "features.17":  # the layer that both runs have
+        runs = [own["scenenet features.17"], own["scenenet-second features.17"]]
+        wanted = cl.zoom({"a": runs, "b": own["sceneres stages.2"]}, draws=0).whole
+        assert table.loc["segment", "within"] == pytest.approx(wanted["within"].item(), rel=1e-4)
+    assert len(tables["zoom_by_concept"]) > len(tables["zoom_by_category"]) > 2
+
+
+def test_units_are_packed_and_vectors_have_distributions(studied, tables):
+    packing = tables["packing"]
+    sizes = packing.groupby(["model", "layer"], sort=False).size()
+    assert sizes.tolist() == [48, 96, 96, 80]
+    assert packing["packed"].sum() > packing["chance"].sum()
+    pinned = tables["pinned"]
+    assert set(pinned["task"]) == {"segment", "classify"}
+    file = studied / "steps" / "sceneres" / "stages.2" / "resample" / "segment-draws.h5"
+    found = cl.VectorDistribution.load(file)
+    assert len(found) == 3
+    own = pinned[(pinned["layer"] == "stages.2") & (pinned["task"] == "segment")]
+    wanted = cl.pinned_down(found)
+    np.testing.assert_allclose(own["reliability"], wanted["reliability"], atol=1e-4)
+
+
+def test_overlap_is_that_of_the_runs_own_tables(studied, tables):
+    units = tables["units"]
+    own = units[(units["model"] == "sceneres")]
+    found = tables["agreement"].query("model == 'sceneres'").set_index("concept")
+    wanted = cl.unit_agreement(vectors(studied, "segment")["sceneres stages.2"], own)
+    np.testing.assert_allclose(found["r"], wanted.set_index("concept")["r"], atol=2e-3)
+    assert set(tables["agreement_by_layer"]["layer"]) == {n for _, n in PLACES}
+    shares = tables["unit_shares"]
+    assert shares.groupby(["model", "layer", "concept"]).size().max() == 10
+    saturated = cl.saturation(tables["subsets"])
+    np.testing.assert_allclose(tables["saturation"]["units"], saturated["units"], rtol=1e-3)
+
+
+def test_the_report_has_them_and_says_when_measures_are_adequate(studied):
+    page = (studied / "report.html").read_text()
+    for text in ('id="overlap"', 'id="embedding"', "How many units a concept needs",
+                 "Concepts packed into units", "Networks and training runs",
+                 "When each measure is adequate", "Adequate where the pattern"):  # fmt: skip
+        assert text in page, text
+
+
+def test_a_second_run_does_nothing_anew_but_what_changed(studied, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(studied, run)
+    study = read_study(run / "study.toml")
+    kept = {p: p.stat().st_mtime_ns for p in run.glob("steps/*/*/*/step.json")}
+    run_study(study, run, cache=studied.parent / "cache")
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept
+    from dataclasses import replace
+
+    changed = replace(study, compare=replace(study.compare, measures=("distance",)))
+    run_study(changed, run, cache=studied.parent / "cache")
+    again = {p for p, then in kept.items() if p.stat().st_mtime_ns != then}
+    assert {p.parent.name for p in again} == {"compare"}
+    assert set(pd.read_csv(run / "tables" / "comparison.csv")["measure"]) == {"distance"}
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert "files" not in json.dumps(manifest["models"])  # no path of this machine
+
+
+def test_a_reference_that_is_not_there_stops_a_study_at_its_beginning(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONCEPTLAB_WORDNET", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="no WordNet in"):
+        require_references(CompareSettings(wordnet="path"))
+    monkeypatch.setenv("CONCEPTLAB_WORDNET", str(write_wordnet(tmp_path / "dict")))
+    require_references(CompareSettings(wordnet="path"))
+    with pytest.raises(InputError, match="cannot read the word vectors"):
+        require_references(CompareSettings(words=str(tmp_path / "none.txt")))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('[compare]\nmeasures = ["rsa"]', "measures is one of distance, rsa-pearson"),
+        ('[compare]\nwordnet = "lin"', "wordnet is one of path, wup"),
+        ("[compare]\ndraws = -1", "draws is at least 0"),
+        ("[pack]\nleast = 1.5", "least is a share from 0 to below 1"),
+        ("[resample]\ndraws = 1", "draws is 0, for none, or at least 2"),
+        ("[resample]\nblock = 0", "block is at least 1"),
+    ],
+)
+def test_settings_are_checked(tmp_path, table, said):
+    path = tmp_path / "s.toml"
+    model = '[[models]]\nspec = "builtin:scenenet"\nlayers = ["features.17"]\n'
+    path.write_text(f'[data]\nspec = "scenes:n=60"\n{model}{table}\n')
+    with pytest.raises(InputError, match=said):
+        read_study(path)
+
+
+def test_word_vectors_lie_beside_the_study(tmp_path):
+    path = tmp_path / "s.toml"
+    model = '[[models]]\nspec = "builtin:scenenet"\nlayers = ["features.17"]\n'
+    path.write_text(f'[data]\nspec = "scenes:n=60"\n{model}[compare]\nwords = "w.txt"\n')
+    assert read_study(path).compare.words == str(tmp_path / "w.txt")
