@@ -7,7 +7,6 @@ what a file is, its content says, not its name.
 import gzip
 import hashlib
 import io
-import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -30,7 +29,6 @@ LONGEST = 4096  # bytes of a word
 WIDEST = 100_000  # numbers of a word
 READ = 1 << 20  # bytes at a time
 NUMERIC = b"0123456789+-.eE "
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")  # in no text, and soon in any binary numbers
 
 
 def read_words(path: Path, wanted: Collection[str]) -> tuple[dict[str, Floats], int, str]:
@@ -91,7 +89,7 @@ class _Hashed(io.RawIOBase):
         super().close()
 
 
-def _pairs(file: io.BufferedReader, path: Path, wanted: Collection[str]) -> Pairs:
+def _pairs(file: "io.BufferedReader[Any]", path: Path, wanted: Collection[str]) -> Pairs:
     """Wanted words with their vectors, and the first word's in any case, for its length."""
     start = file.peek(PEEK)[:PEEK]
     first, _, body = start.partition(b"\n")
@@ -102,9 +100,15 @@ def _pairs(file: io.BufferedReader, path: Path, wanted: Collection[str]) -> Pair
     if not count or not 0 < size < WIDEST:
         raise InputError(f"{path}, line 1: {count} words of {size} numbers make no sense")
     file.readline()
-    if _CONTROL.search(body):
-        return _binary(file, count, size, path, wanted)
-    return _text(file, (count, size), path, wanted)
+    if _is_text(body, size):
+        return _text(file, (count, size), path, wanted)
+    return _binary(file, count, size, path, wanted)
+
+
+def _is_text(body: bytes, size: int) -> bool:
+    """Whether what follows a header is text: half of its first line is numbers, if not all."""
+    fields = body.partition(b"\n")[0].rsplit(None, size)[1:]
+    return bool(fields) and 2 * sum(map(_is_number, fields)) >= len(fields)
 
 
 def _text(

@@ -1,8 +1,7 @@
-"""WordNet as a space: by hand on ten nouns, and as nltk has it on the whole of it."""
+"""WordNet as a space: by hand on small trees, and as nltk has it on the whole of it."""
 
 import logging
-import subprocess
-import sys
+import random
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,20 @@ import pandas as pd
 import pytest
 
 import conceptlab as cl
-from conceptlab.analysis.synsets import FOLDER, LEXNAMES, synset_table, wordnet_reader
+from conceptlab.analysis.synsets import FOLDER, synset_table, wordnet_reader
 from conceptlab.analysis.wordnet import wordnet
 from conceptlab.errors import InputError
-from tests.analysis.test_clusters import embedding
-from tests.analysis.wordnet_files import write_wordnet
+from tests.analysis.wordnet_files import DIAMOND, write_wordnet
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     return write_wordnet(tmp_path_factory.mktemp("wordnet") / "dict")
+
+
+@pytest.fixture(scope="module")
+def diamond(tmp_path_factory):
+    return write_wordnet(tmp_path_factory.mktemp("wordnet") / "diamond", DIAMOND)
 
 
 @pytest.fixture(scope="module")
@@ -49,30 +52,55 @@ def test_wu_palmer_similarities_are_those_of_the_drawn_tree(small):
     np.testing.assert_allclose(found.similarity, wanted)
 
 
-def test_the_category_chooses_among_the_senses_of_a_name(small):
+def test_two_ways_up_count_as_each_measure_says(diamond):
+    names = ["both", "near", "one", "three"]
+    steps = np.array([[0, 1, 3, 1], [1, 0, 2, 4], [3, 2, 0, 2], [1, 4, 2, 0]])
+    found = wordnet(names, folder=diamond).similarity
+    np.testing.assert_allclose(found, 1 / (1 + steps))
+    wanted = np.eye(4)
+    wanted[0, 1] = wanted[1, 0] = 4 / (4 + 1)  # near, at depth 2
+    wanted[0, 2] = wanted[2, 0] = 4 / (4 + 3)  # one, at depth 2
+    wanted[0, 3] = wanted[3, 0] = 8 / (8 + 1)  # three, at depth 4
+    wanted[1, 2] = wanted[2, 1] = 2 / (2 + 2)  # entity
+    wanted[1, 3] = wanted[3, 1] = 2 / (2 + 4)
+    wanted[2, 3] = wanted[3, 2] = 4 / (4 + 2)
+    np.testing.assert_allclose(wordnet(names, "wup", folder=diamond).similarity, wanted)
+
+
+def test_a_synset_is_one_to_itself_also_where_nltk_says_less(diamond):
+    both = wordnet_reader(diamond).synset("both.n.01")
+    assert both.wup_similarity(both) == pytest.approx(8 / 10)
+    given = {"a": "both.n.01", "b": "both.n.01", "c": "near.n.01"}
+    for measure in ("path", "wup"):
+        found = wordnet(["a", "b", "c"], measure, folder=diamond, synsets=given).similarity
+        assert (found[:2, :2] == 1).all()
+        assert (found[:2, 2] < 1).all()
+
+
+@pytest.mark.parametrize("measure", ["path", "wup"])
+def test_similarities_are_nltks_on_the_whole_tree(whole, measure):
+    some = random.Random(0).sample(sorted(s.name() for s in whole.all_synsets("n")), 60)
+    some += ["person.n.01", "child.n.01", "chef.n.01", "paris.n.01", "dog.n.01", "entity.n.01"]
+    given = {f"c{k}": name for k, name in enumerate(some)}
+    found = wordnet(list(given), measure, synsets=given).similarity
+    np.testing.assert_array_equal(found, found.T)
+    assert (np.diagonal(found) == 1).all()
+    synsets = [whole.synset(name) for name in some]
+    for i, one in enumerate(synsets):
+        for j, other in enumerate(synsets[:i]):
+            if measure == "path":
+                wanted = one.path_similarity(other)
+            else:
+                wanted = max(one.wup_similarity(other), other.wup_similarity(one))
+            assert found[i, j] == wanted, (some[i], some[j])
+
+
+def test_concepts_that_share_a_name_stand_apart_by_their_category(small):
     given = concepts(("orange", "color"), ("orange", "object"), ("street light", "object"))
-    table = synset_table(given, small)
-    assert list(table["synset"]) == ["orange.n.01", "orange.n.02", "streetlight.n.01"]
-    assert table["candidates"].iloc[0] == "orange.n.02"
     found = wordnet(given, folder=small)
     assert found.names == ["color/orange", "object/orange", "street light"]
+    assert list(found.concepts.columns) == ["name", "category", "synset", "note"]
     assert found.similarity[0, 1] == pytest.approx(1 / (1 + 3))
-
-
-@pytest.mark.parametrize(
-    ("name", "synset", "note"),
-    [
-        ("Dogs", "dog.n.01", ""),
-        ("StreetLight", "streetlight.n.01", ""),
-        ("dog-c", "dog.n.01", ""),
-        ("desk_lamp", "lamp.n.01", "by its last word, 'lamp'"),
-        ("unicorn", "", "not in WordNet"),
-        ("", "", "not in WordNet"),
-    ],
-)
-def test_names_are_found_as_data_sets_write_them(small, name, synset, note):
-    row = synset_table([name], small).iloc[0]
-    assert (row["synset"], row["note"]) == (synset, note)
 
 
 def test_unknown_names_stay_listed_and_are_said(small, caplog):
@@ -83,83 +111,83 @@ def test_unknown_names_stay_listed_and_are_said(small, caplog):
     assert list(found.usable) == [True, False, True]
     assert np.isnan(found.similarity[1]).all()
     assert found.concepts["note"].iloc[1] == "not in WordNet"
+    none = wordnet(["unicorn"], folder=small)
+    assert np.isnan(none.similarity).all()
 
 
 def test_a_table_of_synsets_is_edited_and_given_back(small, tmp_path):
     given = concepts(("orange", "color"), ("unicorn", "object"), ("dog", "object"))
     table = synset_table(given, small)
-    table.loc[1, "synset"] = "animal.n.01"
-    table.to_csv(tmp_path / "synsets.csv", index=False)
-    found = wordnet(given, folder=small, synsets=tmp_path / "synsets.csv")
-    assert found.concepts["synset"].tolist() == ["orange.n.01", "animal.n.01", "dog.n.01"]
-    assert found.similarity[1, 2] == pytest.approx(1 / 2)
-    by_name = wordnet(given, folder=small, synsets={"unicorn": "cat.n.01", "color/orange": ""})
-    assert list(by_name.usable) == [False, True, True]
-    assert by_name.concepts["note"].iloc[1] == "as given"
+    table.loc[1, "synset"] = " animal.n.01 "
+    for mark in ("utf-8", "utf-8-sig"):  # as spreadsheets save it
+        table.to_csv(tmp_path / "synsets.csv", index=False, encoding=mark)
+        for synsets in (table, tmp_path / "synsets.csv", str(tmp_path / "synsets.csv")):
+            found = wordnet(given, folder=small, synsets=synsets)
+            wanted = ["orange.n.01", "animal.n.01", "dog.n.01"]
+            assert found.concepts["synset"].tolist() == wanted
+            assert found.concepts["note"].tolist() == ["", "as given", ""]
+            assert found.similarity[1, 2] == pytest.approx(1 / 2)
 
 
-def test_similarities_are_nltks_on_the_whole_tree(whole):
-    names = "dog cat car tree sky house chair apple water sand person wheel window red blue street"
-    found = {m: wordnet(names.split(), m) for m in ("path", "wup")}
-    synsets = [whole.synset(s) for s in found["path"].concepts["synset"]]
-    for i, one in enumerate(synsets):
-        for j, other in enumerate(synsets):
-            assert found["path"].similarity[i, j] == pytest.approx(one.path_similarity(other))
-            wup = max(one.wup_similarity(other), other.wup_similarity(one))
-            assert found["wup"].similarity[i, j] == pytest.approx(wup)
+def test_a_table_made_from_bare_names_serves_concepts_with_categories(small, tmp_path):
+    table = synset_table(["dog", "cat"], small).assign(synset=["lamp.n.01", "cat.n.01"])
+    table.to_csv(tmp_path / "bare.csv", index=False)
+    given = concepts(("dog", "object"), ("cat", "object"))
+    for synsets in (table, tmp_path / "bare.csv", table.assign(category=None)):
+        found = wordnet(given, folder=small, synsets=synsets)
+        assert found.concepts["synset"].tolist() == ["lamp.n.01", "cat.n.01"]
 
 
-def test_kinds_of_senses_have_their_names(whole):
-    assert len(LEXNAMES) == 45
-    for name, kind in (("dog", "animal"), ("car", "artifact"), ("sand", "substance"),
-                       ("tree", "plant"), ("tail", "animal"), ("red", "attribute")):  # fmt: skip
-        assert whole.synset(f"{name}.n.01").lexname() == f"noun.{kind}"
-    colors = synset_table(concepts(("orange", "color"), ("orange", "object")))["synset"]
-    assert colors.tolist() == ["orange.n.02", "orange.n.01"]
+def test_names_to_synsets_edit_single_concepts_and_empty_ones_take_them_out(small):
+    given = concepts(("orange", "color"), ("orange", "object"), ("unicorn", "object"))
+    synsets = {"unicorn": "cat.n.01", "color/orange": ""}
+    found = wordnet(given, folder=small, synsets=synsets)
+    assert list(found.usable) == [False, True, True]
+    assert found.concepts["note"].tolist() == ["as given", "", "as given"]
+    assert not wordnet(["dog"], folder=small, synsets={"dog": None}).usable.any()
 
 
-def test_a_reference_compares_with_vectors(small):
-    names = ["dog", "cat", "lamp", "streetlight", "orange"]
-    rng = np.random.default_rng(0)
-    vectors = embedding(rng.normal(size=(5, 8)), names=names)
-    tree = wordnet(vectors, folder=small)
-    assert cl.rsa(tree, tree, "kendall", draws=0).value <= 1
-    assert -1 <= cl.rsa(vectors, tree, "kendall", draws=9).value <= 1
-    assert cl.embedding_distance({"net": vectors, "WordNet": tree}).matrix.iloc[0, 1] > 0
+def test_names_that_are_no_concepts_are_said(small, caplog):
+    with caplog.at_level(logging.WARNING):
+        wordnet(["dog"], folder=small, synsets={"dgo": "cat.n.01", "dog": "dog.n.01"})
+    assert caplog.messages == ["the table of synsets names dgo, which are no concepts here"]
 
 
-def test_other_programs_guard_of_paths_stays_as_it_is(small):
-    program = (
-        f"import nltk, nltk.data; before = list(nltk.data.path)\n"
-        f"from conceptlab.analysis.wordnet import wordnet\n"
-        f"wordnet(['dog', 'cat'], folder={str(small)!r})\n"
-        f"assert nltk.data.path == before\n"
-        f"from nltk import pathsec; assert pathsec.ENFORCE"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+def test_word_vectors_with_wordnets_geometry_lie_at_no_distance_from_it(small, tmp_path):
+    names = ["dog", "cat", "lamp", "street light", "orange", "attribute"]
+    tree = wordnet(names, folder=small)
+    rows = np.linalg.cholesky(tree.similarity)
+    words = {}
+    for title, order in (("planted", range(6)), ("shuffled", [3, 0, 5, 1, 2, 4])):
+        lines = [
+            " ".join([name.replace(" ", "_"), *map(repr, rows[k].tolist())])
+            for name, k in zip(names, order, strict=True)
+        ]
+        (tmp_path / title).write_text("\n".join(lines))
+        words[title] = cl.word_vectors(tmp_path / title, names)
+    apart = cl.embedding_distance({"WordNet": tree, **words}).matrix
+    assert apart.loc["WordNet", "planted"] == pytest.approx(0, abs=1e-12)
+    assert apart.loc["WordNet", "shuffled"] > 0.1
+    assert cl.rsa(tree, words["planted"], "pearson", draws=0).value == pytest.approx(1)
+    assert cl.rsa(tree, words["shuffled"], "pearson", draws=0).value < 0.5
 
 
-def test_bad_input_is_refused_in_a_sentence(small, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"no WordNet in .*nowhere \(data.noun is missing\)"):
-        wordnet(["dog"], folder=tmp_path / "nowhere")
-    monkeypatch.setenv("CONCEPTLAB_WORDNET", str(tmp_path / "elsewhere"))
-    with pytest.raises(InputError, match="elsewhere"):
-        wordnet(["dog"])
+def test_bad_input_is_refused_in_a_sentence(small, tmp_path):
     with pytest.raises(InputError, match="measure is 'path' or 'wup'"):
         wordnet(["dog"], "lin", folder=small)
-    with pytest.raises(InputError, match=r"no synset 'dog\.n\.99'"):
-        wordnet(["dog"], folder=small, synsets={"dog": "dog.n.99"})
-    with pytest.raises(InputError, match="no synset 'dog'"):
-        wordnet(["dog"], folder=small, synsets={"dog": "dog"})
-    with pytest.raises(InputError, match="cannot read the table of synsets"):
+    for wrong in ("dog.n.99", "dog", "nothing.n.01", "dog.n.x"):
+        with pytest.raises(InputError, match=f"no synset '{wrong}'"):
+            wordnet(["dog"], folder=small, synsets={"dog": wrong})
+    with pytest.raises(InputError, match=r"cannot read the table of synsets .*none\.csv"):
         wordnet(["dog"], folder=small, synsets=tmp_path / "none.csv")
-    with pytest.raises(InputError, match="columns name and synset"):
-        wordnet(["dog"], folder=small, synsets=pd.DataFrame({"a": ["b"]}))
+    for wrong in (pd.DataFrame({"a": ["b"]}), ["dog.n.01"], 3):
+        with pytest.raises(InputError, match="columns name and synset"):
+            wordnet(["dog"], folder=small, synsets=wrong)
     with pytest.raises(InputError, match="no concepts"):
         wordnet([], folder=small)
-    with pytest.raises(InputError, match="concepts are vectors, a table"):
-        wordnet(3, folder=small)
-    broken = write_wordnet(tmp_path / "broken")
-    (broken / "index.noun").write_text("dog n x\n")
-    with pytest.raises(InputError, match="cannot be read"):
-        wordnet(["dog"], folder=broken)
+
+
+@pytest.mark.usefixtures("whole")
+def test_only_nouns_hang_in_one_tree():
+    with pytest.raises(InputError, match=r"'run\.v\.01' is no noun"):
+        wordnet(["run"], synsets={"run": "run.v.01"})

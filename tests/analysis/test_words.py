@@ -1,8 +1,8 @@
-"""Word vectors in the formats that there are, whole and broken."""
+"""Vectors of concepts' names from files of words and from sentence encoders."""
 
-import gzip
 import logging
-import struct
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,110 +10,74 @@ import pytest
 
 from conceptlab.analysis.words import sentence_vectors, word_vectors
 from conceptlab.errors import InputError
+from conceptlab.vectors import ConceptVectors
 
 WORDS = {
-    "dog": [1.0, 0.0, 0.5], "street": [0.0, 2.0, 0.0], "light": [4.0, 0.0, 0.0],
-    "street_light": [0.25, 0.5, 1.0], "sky": [0.5, -1.5, 2.0], ". . .": [1.0, 1.0, 1.0],
-    "café": [0.0, 0.125, 1.0],
+    "dog": [1.0, 0.0, 0.5], "Paris": [1.0, 1.0, 1.0], "paris": [9.0, 9.0, 9.0],
+    "street": [0.0, 2.0, 0.0], "light": [4.0, 0.0, 0.0], "sky": [3.0, 0.0, 4.0],
+    "street_light": [0.25, 0.5, 1.0], "traffic-light": [1.0, 2.0, 3.0], "café": [0.0, 0.125, 1.0],
 }  # fmt: skip
 
 
-def text(header):
-    lines = [f"{word} {' '.join(map(str, v))}" for word, v in WORDS.items()]
-    if header:
-        lines.insert(0, f"{len(WORDS)} 3")
-    return ("\n".join(lines) + "\n").encode()
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("\n".join(" ".join([w, *map(str, v)]) for w, v in WORDS.items()))
+    return path
 
 
-def binary(ends="\n", count=7):
-    body = b"".join(
-        word.replace(" ", "").encode() + b" " + struct.pack("<3f", *v) + ends.encode()
-        for word, v in WORDS.items()
-    )
-    return f"{count} 3\n".encode() + body
+@pytest.mark.parametrize(
+    ("name", "vector", "note"),
+    [
+        ("dog", WORDS["dog"], ""),
+        ("café", WORDS["café"], ""),
+        ("Paris", WORDS["Paris"], ""),  # as it stands, before lower case
+        ("PARIS", WORDS["paris"], "as 'paris'"),
+        ("dog-c", WORDS["dog"], "as 'dog'"),
+        ("street light", WORDS["street_light"], "as 'street_light'"),
+        ("StreetLight", WORDS["street_light"], "as 'street_light'"),
+        ("traffic_light", WORDS["traffic-light"], "as 'traffic-light'"),
+        ("street sky", [0.3, 0.5, 0.4], "mean of its words"),  # (0, 1, 0) and (0.6, 0, 0.8)
+        ("Street_Sky", [0.3, 0.5, 0.4], "mean of its words"),
+        ("unicorn", [0, 0, 0], "not in the file"),
+        ("street unicorn", [0, 0, 0], "not in the file"),
+        ("", [0, 0, 0], "not in the file"),
+    ],
+)
+def test_names_are_found_as_files_of_words_write_them(file, name, vector, note):
+    found = word_vectors(file, [name])
+    np.testing.assert_allclose(found.weights[0], vector)
+    assert found.concepts["note"].item() == note
+    assert found.usable.item() == any(vector)
 
 
-FORMATS = {
-    "word2vec.txt": text(True), "glove.txt": text(False), "word2vec.bin": binary(),
-    "plain.bin": binary(""),
-}  # fmt: skip
+def test_vectors_say_what_space_they_are_in(file):
+    found = word_vectors(str(file), ["dog"])
+    assert (found.kind, found.space.layer, found.space.inputs) == ("words", "words", "raw")
+    assert (found.space.model, found.space.units) == ("words.txt", 3)
+    other = file.with_name("other") / "words.txt"
+    other.parent.mkdir()
+    other.write_text(file.read_text() + "\nunicorn 1 2 3\n")
+    assert word_vectors(other, ["dog"]).space != found.space
+    assert word_vectors(file, ["sky"]).space == found.space
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_format_gives_the_same_vectors(tmp_path, name, packed, caplog):
-    path = tmp_path / name
-    path.write_bytes(gzip.compress(FORMATS[name]) if packed else FORMATS[name])
-    asked = ["sky", "Dog", "street light", "street sky", "unicorn", "café"]
+def test_unknown_names_stay_listed_and_are_said(file, caplog):
     with caplog.at_level(logging.WARNING):
-        found = word_vectors(path, asked)
-    assert (found.kind, found.space.units) == ("words", 3)
-    np.testing.assert_allclose(found.weights[0], WORDS["sky"])
-    np.testing.assert_allclose(found.weights[1], WORDS["dog"])
-    np.testing.assert_allclose(found.weights[2], WORDS["street_light"])
-    sky = np.array(WORDS["sky"])
-    np.testing.assert_allclose(found.weights[3], ([0, 1, 0] + sky / np.linalg.norm(sky)) / 2)
-    np.testing.assert_allclose(found.weights[5], WORDS["café"])
-    assert list(found.usable) == [True, True, True, True, False, True]
-    assert f"{name} does not know unicorn" in caplog.text
-    notes = found.concepts["note"].tolist()
-    assert notes[0] == ""
-    assert notes[1:5] == ["as 'dog'", "as 'street_light'", "mean of its words", "not in the file"]
+        found = word_vectors(file, ["dog", "unicorn", "sky"])
+    assert caplog.messages == ["words.txt does not know unicorn"]
+    assert list(found.usable) == [True, False, True]
+    assert list(found.concepts.columns) == ["name", "category", "note"]
 
 
-def test_concepts_keep_their_categories_and_other_files_are_other_spaces(tmp_path):
-    for number, name in enumerate("ab"):
-        (tmp_path / name).write_bytes(text(False) + b"x 1 2 %d\n" % number)
+def test_concepts_keep_their_categories_and_come_back_from_disk(file, tmp_path):
     table = pd.DataFrame({"name": ["dog", "dog"], "category": ["object", "part"]})
-    first, second = (word_vectors(tmp_path / name, table) for name in "ab")
-    assert first.names == ["object/dog", "part/dog"]
-    assert first.space.weights != second.space.weights or first.space.model != second.space.model
-
-
-def broken():
-    return {
-        "short line": (text(False).replace(b"sky 0.5 ", b"sky "), "line 5: 2 numbers where"),
-        "long line": (text(True).replace(b"sky 0.5", b"sky x 0.5 0.5"), "line 6"),
-        "no number": (text(False).replace(b"-1.5", b"abc"), "line 5: could not convert"),
-        "not finite": (text(False).replace(b"-1.5", b"nan"), "line 5: a number that is not finite"),
-        "bytes": (text(False).replace(b"sky", b"\xff\xfe b"), "line 5: a word that is no UTF-8"),
-        "too few": (text(True).replace(b"7 3", b"9 3"), "7 words where its first line says 9"),
-        "cut": (binary()[:-9], "breaks off at word 7 of 7"),
-        "more": (binary(count=5), "holds more than the 5 words"),
-        "empty": (b"", "holds no word vectors"),
-        "one word": (b"dog\n", "line 1: 0 numbers where the file has at least 1"),
-        "absurd": (b"3 99999999\n" + text(False), "make no sense"),
-        "cut gzip": (gzip.compress(text(False))[:-12], "cannot read the word vectors"),
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("case", broken())
-def test_broken_files_are_refused_with_their_line(tmp_path, case):
-    body, said = broken()[case]
-    path = tmp_path / "words"
-    path.write_bytes(body)
-    with pytest.raises(InputError, match=said):
-        word_vectors(path, ["sky"])
-
-
-def test_a_missing_file_is_said(tmp_path):
-    with pytest.raises(InputError, match=r"cannot read the word vectors .*none"):
-        word_vectors(tmp_path / "none", ["sky"])
-
-
-def test_memory_does_not_grow_with_the_vocabulary(tmp_path):
-    import tracemalloc
-
-    peaks = []
-    for count in (2_000, 40_000):
-        path = tmp_path / str(count)
-        row = " ".join(["0.5"] * 50)
-        path.write_text("".join(f"w{i} {row}\n" for i in range(count)))
-        tracemalloc.start()
-        word_vectors(path, ["w7", "w9"])
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0]
+    found = word_vectors(file, table)
+    assert found.names == ["object/dog", "part/dog"]
+    found.save(tmp_path / "words.h5")
+    again = ConceptVectors.load(tmp_path / "words.h5")
+    assert again.space == found.space
+    np.testing.assert_array_equal(again.weights, found.weights)
 
 
 def letters(texts):
@@ -126,11 +90,74 @@ def test_sentences_are_encoded_from_readable_names():
     np.testing.assert_array_equal(
         found.weights, letters(["a photo of a street light", "a photo of a Sign Symbol"])
     )
-    with pytest.raises(InputError, match="gave no vector per text"):
-        sentence_vectors(["a", "b"], lambda texts: np.zeros(3))
+    assert (found.kind, found.space.model, found.space.units) == ("words", "letters", 26)
 
 
+def test_encoders_of_one_name_are_told_apart_by_what_they_say():
+    def space(factor, names=("dog",)):
+        return sentence_vectors(list(names), lambda texts: factor * letters(texts)).space
+
+    assert space(1) == space(1, ("cat", "sky"))
+    assert space(1) != space(2)
+
+
+@pytest.mark.parametrize(
+    "answer", [np.zeros(3), np.zeros((3, 4)), np.zeros((2, 0)), np.full((2, 4), np.nan), ["a", "b"],
+               [[1], [1, 2]], None],
+)  # fmt: skip
+def test_what_is_no_vector_per_text_is_refused(answer):
+    with pytest.raises(InputError, match="gave no vector"):
+        sentence_vectors(["a", "b"], lambda texts: answer)
+
+
+def test_a_template_needs_a_place_for_the_name():
+    with pytest.raises(InputError, match="where the name stands; got 'a photo'"):
+        sentence_vectors(["a"], letters, "a photo")
+
+
+def test_a_missing_package_is_said():
+    program = (
+        "import sys; sys.modules['sentence_transformers'] = None\n"
+        "from conceptlab.analysis.words import sentence_vectors\n"
+        "from conceptlab.errors import InputError\n"
+        "try: sentence_vectors(['dog'])\n"
+        "except InputError as error: print(error)"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    said = "sentence-transformers is not installed: pip install 'conceptlab[text]'"
+    assert made.stdout.strip() == said
+
+
+@pytest.mark.slow
+def test_a_model_in_a_folder_is_used(tmp_path):
+    transformers = pytest.importorskip("sentence_transformers")
+    try:
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    except ImportError:  # where it was in older versions
+        from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "dog": 1, "street": 2, "light": 3}, "[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    rows = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    model = transformers.SentenceTransformer(
+        modules=[StaticEmbedding(tokenizer, embedding_weights=rows)], device="cpu"
+    )
+    model.save(str(tmp_path / "tiny"))
+    for folder in (tmp_path / "tiny", str(tmp_path / "tiny")):
+        found = sentence_vectors(["dog", "street_light"], folder)
+        np.testing.assert_allclose(found.weights, [rows[1], rows[2:].mean(axis=0)], rtol=1e-6)
+        assert found.space.model == "tiny"
+
+
+@pytest.mark.slow
 def test_an_encoder_that_cannot_be_loaded_is_said(tmp_path):
     pytest.importorskip("sentence_transformers")
-    with pytest.raises(InputError, match="cannot be loaded"):
-        sentence_vectors(["dog"], str(tmp_path / "no-model"))
+    (tmp_path / "empty").mkdir()
+    for name in ("none", "empty"):
+        with pytest.raises(InputError, match=f"{name}' cannot be loaded"):
+            sentence_vectors(["dog"], tmp_path / name)

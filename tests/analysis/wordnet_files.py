@@ -1,4 +1,4 @@
-"""A WordNet of ten nouns, in the database's own format."""
+"""Small WordNets, one of ten nouns, in the database's own format."""
 
 #: synset -> (words, hypernyms, lexicographer file)
 TREE = {
@@ -13,15 +13,24 @@ TREE = {
     "orange_color": (["orange"], ["attribute"], 7),
     "orange_fruit": (["orange"], ["entity"], 13),
 }
+#: A node with a short and a long way up, where depths by the one and by the other differ.
+DIAMOND = {
+    "entity": (["entity"], [], 3),
+    "near": (["near"], ["entity"], 6),
+    "one": (["one"], ["entity"], 6),
+    "two": (["two"], ["one"], 6),
+    "three": (["three"], ["two"], 6),
+    "both": (["both"], ["near", "three"], 6),
+}
 LICENCE = "  1 a licence stands here\n"
 
 
-def write_wordnet(folder):
+def write_wordnet(folder, tree=TREE):
     """Write the files of nouns, and give the folder back."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def line(name, offsets):
-        words, above, kind = TREE[name]
+        words, above, kind = tree[name]
         spelled = " ".join(f"{word} 0" for word in words)
         up = "".join(f" @ {offsets[other]:08d} n 0000" for other in above)
         return (
@@ -29,14 +38,14 @@ def write_wordnet(folder):
             f"the meaning of {name}  \n"
         )
 
-    offsets = dict.fromkeys(TREE, 0)
+    offsets = dict.fromkeys(tree, 0)
     place = len(LICENCE)
-    for name in TREE:
+    for name in tree:
         offsets[name] = place
         place += len(line(name, offsets))
-    (folder / "data.noun").write_text(LICENCE + "".join(line(name, offsets) for name in TREE))
+    (folder / "data.noun").write_text(LICENCE + "".join(line(name, offsets) for name in tree))
     lemmas = {}
-    for name, (words, _, _) in TREE.items():
+    for name, (words, _, _) in tree.items():
         for word in words:
             lemmas.setdefault(word, []).append(offsets[name])
     index = [
