@@ -135,7 +135,7 @@ def studied(tmp_path_factory):
 
     place = tmp_path_factory.mktemp("studied")
     study = Study(
-        DataSettings("scenes:n=90"),
+        DataSettings("scenes:n=60"),
         tuple(
             ModelSettings(f"builtin:{name}", layers, name, name.removesuffix("-second"))
             for name, layers in (
@@ -144,8 +144,8 @@ def studied(tmp_path_factory):
             )
         ),
         dissect=DissectSettings(permutations=0),
-        segment=SegmentSettings(sizes=(1, 4), shuffle_control=False),
-        classify=ClassifySettings(sizes=(1, 4), shuffle_control=False),
+        segment=SegmentSettings(sizes=(2,), shuffle_control=False),
+        classify=ClassifySettings(sizes=(2,), shuffle_control=False),
         resample=ResampleSettings(draws=3),
         compare=CompareSettings(
             untrained=False, draws=20, arithmetic=("grass - green", "sky - blue")

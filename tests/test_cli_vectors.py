@@ -113,7 +113,7 @@ def test_run_folders_and_layers_of_the_cache_are_spaces_too(conceptlab, studied)
               (("scenenet", "features.17"), ("sceneres", "stages.2"))]  # fmt: skip
     raw = rows_of(conceptlab, "compare", *layers, "-m", "cka", "--draws", "0")
     assert raw["over"].item() == "images"
-    assert raw["items"].item() == 90
+    assert raw["items"].item() == 60
 
 
 def test_overlap_writes_what_a_study_writes(conceptlab, studied):

@@ -123,10 +123,12 @@ def write_zoom(run: RunFolder, study: Study, loaded: Loaded, concepts: pd.DataFr
 
 
 def _best_layer(concepts: pd.DataFrame, task: str, runs: list[str]) -> str:
+    """The layer that all runs have where their probes score best on average."""
     rows = concepts[(concepts["task"] == task) & concepts["model"].isin(runs)]
-    means = rows.dropna(subset=["probe_score"]).groupby("layer")["probe_score"].mean()
+    layers = rows.dropna(subset=["probe_score"]).groupby("layer")
+    means = layers["probe_score"].mean()[layers["model"].nunique() == len(runs)]
     if not len(means):
-        raise InputError(f"{', '.join(runs)}: no probe has a score")
+        raise InputError(f"{', '.join(runs)} have no layer in common that has scores")
     return str(means.idxmax())
 
 
