@@ -99,8 +99,8 @@ def _choice(given: Any) -> dict[str, str]:
     if isinstance(given, Mapping):
         given = pd.DataFrame({"name": list(given), "synset": list(given.values())}, dtype=object)
     elif isinstance(given, str | Path):
-        try:  # with the mark that spreadsheets put before UTF-8
-            given = pd.read_csv(given, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        try:
+            given = pd.read_csv(given, dtype=str, keep_default_na=False)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read the table of synsets {given} ({error})") from error
     if not isinstance(given, pd.DataFrame) or not {"name", "synset"} <= set(given.columns):

@@ -12,7 +12,7 @@ import conceptlab as cl
 from conceptlab.analysis.synsets import FOLDER, synset_table, wordnet_reader
 from conceptlab.analysis.wordnet import wordnet
 from conceptlab.errors import InputError
-from tests.analysis.wordnet_files import DIAMOND, write_wordnet
+from tests.analysis.wordnet_files import DIAMOND, LOPSIDED, write_wordnet
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,21 @@ def test_a_synset_is_one_to_itself_also_where_nltk_says_less(diamond):
         assert (found[:2, 2] < 1).all()
 
 
+def test_of_two_answers_for_two_orders_the_larger_counts(tmp_path):
+    reader = wordnet_reader(write_wordnet(tmp_path / "dict", LOPSIDED))
+    both, leaf = (reader.synset(f"{name}.n.01") for name in ("both", "leaf"))
+    assert both.wup_similarity(leaf) == pytest.approx(8 / (8 + 1))  # over both, at depth 4
+    assert leaf.wup_similarity(both) == pytest.approx(6 / (6 + 3))  # over alone, at depth 3
+    for names in (["both", "leaf"], ["leaf", "both"]):
+        found = wordnet(names, "wup", folder=tmp_path / "dict").similarity
+        np.testing.assert_allclose(found, [[1, 8 / 9], [8 / 9, 1]])
+
+
 @pytest.mark.parametrize("measure", ["path", "wup"])
 def test_similarities_are_nltks_on_the_whole_tree(whole, measure):
     some = random.Random(0).sample(sorted(s.name() for s in whole.all_synsets("n")), 60)
-    some += ["person.n.01", "child.n.01", "chef.n.01", "paris.n.01", "dog.n.01", "entity.n.01"]
+    some += ["person.n.01", "child.n.01", "chef.n.01", "paris.n.01", "entity.n.01"]
+    some += ["dog.n.01", "puppy.n.01", "hunting_dog.n.01", "cat.n.01"]  # by two ways from the root
     given = {f"c{k}": name for k, name in enumerate(some)}
     found = wordnet(list(given), measure, synsets=given).similarity
     np.testing.assert_array_equal(found, found.T)
@@ -138,6 +149,12 @@ def test_a_table_made_from_bare_names_serves_concepts_with_categories(small, tmp
         assert found.concepts["synset"].tolist() == ["lamp.n.01", "cat.n.01"]
 
 
+def test_a_concept_may_be_called_null(small, tmp_path):
+    pd.DataFrame({"name": ["null"], "synset": ["dog.n.01"]}).to_csv(tmp_path / "null.csv")
+    found = wordnet(["null"], folder=small, synsets=tmp_path / "null.csv")
+    assert found.concepts["synset"].item() == "dog.n.01"
+
+
 def test_names_to_synsets_edit_single_concepts_and_empty_ones_take_them_out(small):
     given = concepts(("orange", "color"), ("orange", "object"), ("unicorn", "object"))
     synsets = {"unicorn": "cat.n.01", "color/orange": ""}
@@ -185,6 +202,15 @@ def test_bad_input_is_refused_in_a_sentence(small, tmp_path):
             wordnet(["dog"], folder=small, synsets=wrong)
     with pytest.raises(InputError, match="no concepts"):
         wordnet([], folder=small)
+
+
+def test_damage_above_a_concept_is_said(tmp_path):
+    folder = write_wordnet(tmp_path / "dict")
+    body = (folder / "data.noun").read_text()
+    (folder / "data.noun").write_text(body.replace(" 03 n 01 entity", " 03 n xx entity"))
+    assert synset_table(["dog"], folder)["synset"].item() == "dog.n.01"
+    with pytest.raises(InputError, match=r"the WordNet in .*dict is damaged"):
+        wordnet(["dog"], folder=folder)
 
 
 @pytest.mark.usefixtures("whole")

@@ -22,6 +22,16 @@ DIAMOND = {
     "three": (["three"], ["two"], 6),
     "both": (["both"], ["near", "three"], 6),
 }
+#: A node with two nearest hypernyms as deep as itself by its short way: nltk's Wu-Palmer of 'both'
+#: and 'leaf' hangs on their order.
+LOPSIDED = {
+    "entity": (["entity"], [], 3),
+    "near": (["near"], ["entity"], 6),
+    "one": (["one"], ["entity"], 6),
+    "alone": (["alone"], ["one"], 6),
+    "both": (["both"], ["near", "alone"], 6),
+    "leaf": (["leaf"], ["both"], 6),
+}
 LICENCE = "  1 a licence stands here\n"
 
 
