@@ -14,6 +14,7 @@ from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
 from conceptlab.errors import InputError
 from conceptlab.numerics.pairs import (
+    binned_rank_correlation,
     joint_histogram,
     pair_moments,
     pair_weights,
@@ -25,6 +26,7 @@ from conceptlab.numerics.pairs import (
 
 BLOCK = 512  # items whose pairs are held at once, of many
 LEVELS = 1024  # ranks told apart, of many pairs
+MANY = 600  # items above which resampled ranks are told apart in LEVELS alone
 PROBED = 400_000  # pairs that say where levels begin
 
 ADEQUATE = (
@@ -49,6 +51,7 @@ class _Correlation:
         self.count, self.ranked = a.count, ranked
         if ranked:
             self.sorted = _levels(self.values[0]), _levels(self.values[1])
+        self.bins = tuple(map(_bins, self.values)) if ranked and self.count > MANY else ()
         first, second = self._scores(None)
         self.squares = _standard_square(first, a.count), _standard_square(second, a.count)
 
@@ -69,6 +72,10 @@ class _Correlation:
 
     def resampled(self, times: NDArray[np.int64]) -> float:
         """With items drawn so many times, and ranks taken anew."""
+        if self.bins:
+            return float(
+                binned_rank_correlation(self.bins[0], self.bins[1], times.astype(float), LEVELS)
+            )
         weights = pair_weights(times.astype(float))
         return float(weighted_correlation(*self._scores(weights), weights))
 
@@ -108,6 +115,12 @@ def _levels(values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(P,) place of each value among the distinct ones, and (P,) the order that sorts them."""
     levels = np.unique(values, return_inverse=True)[1].reshape(-1)
     return levels, np.argsort(levels, kind="stable")
+
+
+def _bins(values: Floats) -> NDArray[np.uint16]:
+    """(P,) which of LEVELS about equal shares of the pairs each value lies in."""
+    edges = np.unique(np.quantile(values, np.arange(1, LEVELS) / LEVELS))
+    return np.searchsorted(edges, values, side="right").astype(np.uint16)
 
 
 def _standard_square(values: Floats, count: int) -> Floats:
@@ -204,7 +217,8 @@ def rsa(
     Symmetric; 1 for a space with itself, and with itself rotated or scaled; between -1 and 1. When
     it is adequate stands in the result. Of more than 2,000 items no (n, n) matrix is held: the
     ranks of 'spearman' and 'kendall' are then told apart in about 1,000 levels, an error below
-    0.001, and 1,000 items drawn by the seed stand for all in the test and the interval.
+    0.001, and 1,000 items drawn by the seed stand for all in the test and the interval. Of more
+    than 600 items the ranks behind the interval of 'spearman' are such levels, too.
 
     Args:
         a: `ConceptVectors`, `ConceptSimilarities`, `Activations` (an item is an image) or (n, K).

@@ -167,3 +167,34 @@ def joint_histogram(x, y, edges_x, edges_y, counts, first):
             p = np.searchsorted(edges_x, x[b, j])
             q = np.searchsorted(edges_y, y[b, j])
             counts[p, q] += 1
+
+
+@njit(cache=True, nogil=True)
+def binned_rank_correlation(x, y, times, bins):
+    """Spearman's correlation of pairs whose items are drawn `times` (n,) each.
+
+    Args:
+        x: (P,) the bin of each pair's value, 0..bins - 1, for pairs i > j row by row.
+        y: (P,) likewise.
+        times: (n,) how often each item is drawn.
+        bins: their number; values of one bin share their mean rank.
+    """
+    count_x, count_y = np.zeros(bins), np.zeros(bins)
+    place = 0
+    for i in range(len(times)):
+        for j in range(i):
+            weight = times[i] * times[j]
+            count_x[x[place]] += weight
+            count_y[y[place]] += weight
+            place += 1
+    total = count_x.sum()
+    rank_x, rank_y = np.cumsum(count_x) - count_x / 2, np.cumsum(count_y) - count_y / 2
+    rank_x -= (count_x * rank_x).sum() / total
+    rank_y -= (count_y * rank_y).sum() / total
+    product, place = 0.0, 0
+    for i in range(len(times)):
+        for j in range(i):
+            product += times[i] * times[j] * rank_x[x[place]] * rank_y[y[place]]
+            place += 1
+    squares = (count_x * rank_x**2).sum() * (count_y * rank_y**2).sum()
+    return product / np.sqrt(squares) if squares > 0 else np.nan

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from conceptlab.analysis.embedding import ConceptSimilarities
+from conceptlab.analysis.embedding import ConceptSimilarities, items_of
 from conceptlab.analysis.rsa import rsa
 from conceptlab.errors import InputError
 
@@ -110,3 +110,19 @@ def test_values_are_those_of_rsatoolbox():
     for method, theirs in (("pearson", "corr"), ("spearman", "spearman"), ("kendall", "tau-a")):
         wanted = float(np.squeeze(compare(*sides, method=theirs)))
         assert rsa(a, b, method, draws=0).value == pytest.approx(wanted, abs=1e-10), method
+
+
+def test_resamples_of_many_items_differ_little_from_those_of_their_exact_ranks(monkeypatch):
+    from conceptlab.analysis import rsa as module
+
+    rng = np.random.default_rng(3)
+    a = rng.normal(size=(120, 6))
+    b = a + rng.normal(size=a.shape)
+    items = [items_of(x, "x") for x in (a, b)]
+    exact = module._Correlation(*items, ranked=True)
+    monkeypatch.setattr(module, "MANY", 100)
+    binned = module._Correlation(*items, ranked=True)
+    for _ in range(10):
+        times = np.bincount(rng.integers(0, 120, 120), minlength=120)
+        assert binned.resampled(times) == pytest.approx(exact.resampled(times), abs=1e-3)
+    assert binned.resampled(np.ones(120, dtype=int)) == pytest.approx(exact.value(), abs=1e-3)
