@@ -19,6 +19,7 @@ from conceptlab.vectors import ConceptVectors, index_of, qualified_names, unit_r
 Floats = NDArray[np.float64]
 Which = Literal["same", "shared"]
 NAMED = 8  # names in a message
+BLOCK = 256  # rows looked at together
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class ConceptSimilarities:
             raise InputError(
                 f"a similarity of shape {self.similarity.shape} does not fit {count} concepts"
             )
-        if not np.allclose(self.similarity, self.similarity.T, equal_nan=True):
-            raise InputError(f"the similarities of {self.source} are not symmetric")
+        for start in range(0, count, BLOCK):  # in pieces: the whole may be large
+            rows, columns = self.similarity[start : start + BLOCK], self.similarity[:, start:]
+            if not np.allclose(rows, columns[:, :BLOCK].T, equal_nan=True):
+                raise InputError(f"the similarities of {self.source} are not symmetric")
         object.__setattr__(self, "concepts", self.concepts.reset_index(drop=True))
 
     def __len__(self) -> int:

@@ -37,7 +37,7 @@ def nearest(
     task: TaskOpt = "segment",
     draws: DrawsOpt = 1000,
 ) -> None:
-    """Nearest concepts by cosine, and whether they are nearer than chance."""
+    """Find the concepts nearest to some, and test it."""
     from conceptlab.analysis.neighbours import neighbours
     from conceptlab.study.spaces import read_vectors
 
@@ -58,7 +58,7 @@ def arithmetic(
     k: CountOpt = 5,
     task: TaskOpt = "segment",
 ) -> None:
-    """Concepts nearest to sums and differences of concepts, their terms left out."""
+    """Add and subtract concepts."""
     import pandas as pd
 
     from conceptlab.analysis.neighbours import parse_sum
@@ -100,7 +100,7 @@ def compare(
     draws: DrawsOpt = 200,
     out: FolderOpt = None,
 ) -> None:
-    """Compare embeddings, or activations of the same images, by several measures."""
+    """Compare embeddings, or layers on the same images."""
     from conceptlab.analysis.compare import DEFAULT, adequacy
     from conceptlab.analysis.compare import compare as run
     from conceptlab.analysis.distances import embedding_distance
@@ -135,7 +135,7 @@ def project(
     task: TaskOpt = "segment",
     out: FolderOpt = None,
 ) -> None:
-    """Place concepts on a plane so that alike ones are near."""
+    """Place concepts on a plane, alike ones near."""
     from conceptlab.analysis.projection import project as run
     from conceptlab.study.spaces import read_vectors
 
@@ -152,7 +152,7 @@ def project(
 def overlap(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
 ) -> None:
-    """Say how many units concepts need, and whether single units agree with probes."""
+    """Say how units and concepts overlap in a run."""
     import json
 
     from conceptlab.study.folder import RunFolder

@@ -117,7 +117,7 @@ def dissect(
         Path | None, typer.Option(help="Also write Network Dissection's result CSV here.")
     ] = None,
 ) -> None:
-    """IoU of every unit with every concept, best units and detectors."""
+    """IoU of every unit with every concept; best units."""
     from conceptlab.study.run import make_dissection
     from conceptlab.study.settings import DissectSettings
 

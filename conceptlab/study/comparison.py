@@ -86,7 +86,8 @@ def make_comparison(
     table = pd.DataFrame()
     if settings.measures:
         run.step(ALL, ALL, "compare", key, lambda: _comparison(study, sides))
-        table = run.gather("compare", "comparison").drop(columns=["model", "layer"])
+        found = run.gather("compare", "comparison")
+        table = found.drop(columns=["model", "layer"], errors="ignore")
     run.table("comparison", table)
 
 

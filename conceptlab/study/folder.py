@@ -240,7 +240,8 @@ def _publish(place: Path, outputs: Outputs, record: dict[str, Any]) -> None:
     folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".tmp", dir=place.parent))
     try:
         for name, table in outputs.tables.items():
-            write_table(folder / f"{name}.csv", table)
+            if len(table.columns):  # a CSV without any cannot be read
+                write_table(folder / f"{name}.csv", table)
         for task, vectors in outputs.vectors.items():
             vectors.save(folder / f"{task}.h5")
         for name, picture in outputs.pictures.items():

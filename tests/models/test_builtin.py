@@ -15,7 +15,10 @@ from conceptlab.errors import ModelError
 from conceptlab.models import load_model
 from conceptlab.models.builtin import ARCHITECTURES, FOLDER, card
 
-NAMES = ("scenenet", "sceneres", "scenenet-rotation", "scenenet-untrained")
+NAMES = (
+    "scenenet", "sceneres", "scenenet-rotation", "scenenet-untrained", "scenenet-second",
+    "sceneres-second",
+)  # fmt: skip
 SCRIPT = Path(__file__).parents[2] / "data_prep" / "train_builtin.py"
 
 
@@ -36,7 +39,7 @@ def scenes():
     return data, [data.image(i) for i in rows], torch.tensor(scene)
 
 
-def test_the_four_are_there_and_small():
+def test_all_are_there_and_small():
     assert tuple(card()) == NAMES
     for name in NAMES:
         path = FOLDER / f"{name}.safetensors"
