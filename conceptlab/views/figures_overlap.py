@@ -37,7 +37,7 @@ def _agreement(agreement: pd.DataFrame) -> Iterator[Planned]:
         "Figure 9. Section 5.2: the share of segmentation concepts for which IoU_set of the "
         "single units and max(w, 0) in the probe are correlated over the units of a layer, with "
         f"p < {alpha:g}: uncorrected as in the paper, and corrected for the number of concepts.",
-        partial(panels, [draw], 1, (max(4.0, 1.6 + 0.7 * len(agreement)), 3.4), one_legend=False),
+        partial(panels, [draw], 1, (max(4.6, 1.6 + 0.7 * len(agreement)), 3.4), one_legend=False),
     )
 
 

@@ -81,8 +81,10 @@ def plot_agreement(shares: pd.DataFrame, concept: str, *, ax: "Axes | None" = No
     iou, units = rows["iou"].to_numpy(), rows["unit"].to_numpy()
     ax.scatter(weights, iou, s=12, color=PROBE, alpha=0.7, linewidths=0)
     for place in dict.fromkeys([int(weights.argmax()), int(iou.argmax())]) if len(rows) else ():
+        right = weights[place] > weights.max() / 2
         ax.annotate(f"unit {units[place]}", (weights[place], iou[place]), fontsize=7.5,
-                    xytext=(-4, 4), textcoords="offset points", ha="right")  # fmt: skip
+                    xytext=(-4 if right else 4, -3), textcoords="offset points",
+                    ha="right" if right else "left")  # fmt: skip
     varies = len(rows) > 2 and np.ptp(weights) > 0 and np.ptp(iou) > 0
     said = f", r = {np.corrcoef(weights, iou)[0, 1]:.2f}" if varies else ""
     ax.set_title(plain(concept) + said, fontsize=9, loc="left")
@@ -99,7 +101,7 @@ def plot_agreement_by_layer(table: pd.DataFrame, *, ax: "Axes | None" = None) ->
             `conceptlab.agreement_by_layer` gives them.
         ax: where to draw.
     """
-    ax = axes_or_new(ax, (max(3.6, 1.4 + 0.7 * len(table)), 3.0))
+    ax = axes_or_new(ax, (max(4.6, 1.4 + 0.7 * len(table)), 3.0))
     x = np.arange(len(table))
     for place, (column, label, color) in enumerate(SHARES):
         ax.bar(x + 0.27 * (place - 1), table[column], 0.27, color=color, label=label)
