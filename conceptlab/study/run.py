@@ -22,6 +22,7 @@ from conceptlab.study.examples import examples_step
 from conceptlab.study.folder import RunFolder, read_table
 from conceptlab.study.scale import spread
 from conceptlab.study.settings import ModelSettings, Study, study_toml
+from conceptlab.study.space import write_space
 from conceptlab.study.steps import (
     Layer,
     classify_step,
@@ -111,7 +112,9 @@ def finish(
         for layer, path in model.pop("files").items()
     }
     make_comparison(run, study, loaded, layers)
-    write_zoom(run, study, loaded, concept_table(run))
+    concepts = concept_table(run)
+    write_zoom(run, study, loaded, concepts)
+    write_space(run, concepts, loaded, study.seed)
     run.write_json("manifest.json", manifest(run, study, data, models))
     return draw(run)
 

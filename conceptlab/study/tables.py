@@ -11,7 +11,7 @@ from conceptlab.probes.base import TOO_FEW
 from conceptlab.study.comparison import write_distances
 from conceptlab.study.examples import publish_examples
 from conceptlab.study.folder import RunFolder, safe
-from conceptlab.study.frames import joined, labelled
+from conceptlab.study.frames import joined, labelled, learned
 from conceptlab.study.overlaps import distributions, write_overlaps
 from conceptlab.study.settings import CompareSettings, Study
 from conceptlab.vectors import ConceptVectors
@@ -154,8 +154,11 @@ def _write_neighbours(
 
 def _nearest(vectors: ConceptVectors, count: int) -> pd.DataFrame:
     columns = ["concept", "rank", "neighbour", "cosine"]
+    some, names = learned(vectors)
     try:
-        return neighbours(vectors.select(lambda _: vectors.usable), count, draws=0)[columns]
+        found = neighbours(some, count, draws=0)[columns]
+        both = {column: found[column].map(names) for column in ("concept", "neighbour")}
+        return found.assign(**both)
     except InputError as error:
         log.info("no neighbours: %s", error)
         return pd.DataFrame(columns=columns)

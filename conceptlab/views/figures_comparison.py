@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from conceptlab.analysis.projection import Projection
 from conceptlab.views import plots_comparison as plots
 from conceptlab.views.panels import Draw, Planned, named_pairs, panels
-from conceptlab.views.style import TASKS
+from conceptlab.views.plots_space import plot_projection
+from conceptlab.views.style import TASKS, slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,12 +24,32 @@ def planned_comparison(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
     Args:
         tables: by name, as `read_tables` gives them.
     """
+    if (projection := tables.get("projection")) is not None:
+        yield from _planes(projection)
     if (distances := tables.get("distances")) is not None:
         yield from _distances(distances, tables.get("distances_by_category"))
     if (comparison := tables.get("comparison")) is not None:
         yield from _measures(comparison)
     if tables.get("zoom") is not None:
         yield from _zoom(tables)
+
+
+def _planes(projection: pd.DataFrame) -> Iterator[Planned]:
+    for (model, layer, task), rows in projection.groupby(["model", "layer", "task"], sort=False):
+        plane = Projection(rows, float(rows["trustworthiness"].iloc[0]), rows["method"].iloc[0])
+        draw: Draw = partial(_draw_plane, plane)
+        yield Planned(
+            f"plane-{task}-{slug(str(model))}",
+            f"Concepts on a plane: {TASKS[str(task)]}, {model}, {layer}",
+            f"{plane.method} of the cosines between concept vectors (section 5.3), in the layer "
+            "whose probes score best. Near on the plane is mostly near in the embedding, as far as "
+            "the trustworthiness says (1: entirely; 0.5: not at all).",
+            partial(panels, [draw], 1, (8.0, 5.6), one_legend=False),
+        )
+
+
+def _draw_plane(plane: Projection, ax: "Axes") -> "Axes":
+    return plot_projection(plane, ax=ax)
 
 
 def _distances(distances: pd.DataFrame, parts: pd.DataFrame | None) -> Iterator[Planned]:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 TEXTS = (
     "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule", "plus",
     "minus", "model_i", "model_j", "layer_i", "layer_j", "measure", "over", "names", "i", "j",
-    "test",
+    "test", "method",
 )  # fmt: skip
 #: What each table must have, and what a run may leave out (read as missing values).
 WANTED = {
@@ -68,6 +68,10 @@ WANTED = {
     "comparison": (
         ["task", "model_i", "layer_i", "model_j", "layer_j", "measure", "value", "low", "high",
          "p_value"],
+        [],
+    ),
+    "projection": (
+        ["model", "layer", "task", "method", "trustworthiness", "concept", "category", "x", "y"],
         [],
     ),
     "zoom": (["task", "i", "j", "between", "within", "p_value"], []),

@@ -4,6 +4,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from conceptlab.activations.labels import label_store
+from conceptlab.analysis.saturation import concept_saturation
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.dissect import dissect
@@ -11,6 +12,7 @@ from conceptlab.probes.pixels import BINS, best_offset, pair_counts
 from conceptlab.probes.ridge import Ridge
 from conceptlab.probes.segmentation import SegmentationProbe
 from conceptlab.probes.subsets import largest, subset_scores, unit_ranking
+from tests.conftest import ToyData, catalogue_of
 
 TAU = 0.15
 
@@ -218,3 +220,26 @@ def test_chunks_and_threads_do_not_change_the_result(toy, monkeypatch):
     monkeypatch.setattr("conceptlab.numerics.parallel.workers", lambda: 1)
     second = SegmentationProbe(tau=TAU, label_size=32).fit(acts, data).vectors
     np.testing.assert_array_equal(first.weights, second.weights)
+
+
+def test_a_concept_made_of_exactly_three_units_needs_three(store_activations):
+    """A concept of three forms, a unit each: fewer units miss a form, more add none."""
+    rng = np.random.default_rng(0)
+    forms = rng.integers(-6, 3, (90, 4, 4))  # below 0: not there
+    shown = np.where(forms >= 0, 0, -1)
+    planes = shown[:, None].repeat(8, axis=2).repeat(8, axis=3)
+    values = np.abs(rng.normal(0, 0.1, (90, 10, 4, 4)))
+    for unit in range(3):
+        values[:, unit] += 3.0 * (forms == unit)
+    splits = np.array(["train"] * 60 + ["val"] * 30)
+    data = ToyData(planes, splits, catalogue_of(("thing", "object")))
+    acts = store_activations(values, data)
+    probe = SegmentationProbe(tau=0.11, min_examples=3).fit(acts, data)
+    table = subset_scores(probe, acts, data, [1, 2, 3, 4, 6], draws=100).assign(task="segment")
+    scores = table.set_index("units")["score"]
+    assert scores[1] < 0.45 < scores[2] < 0.75 < scores[3]
+    assert scores[3] > 0.99 * scores.max()
+    found = concept_saturation(table).iloc[0]
+    assert 2.5 < found["units"] <= 3
+    assert found["low"] <= found["units"] <= found["high"]
+    assert set(unit_ranking(probe.vectors, acts)[0][:3]) == {0, 1, 2}

@@ -94,6 +94,27 @@ def test_overlap_is_that_of_the_runs_own_tables(studied, tables):
     np.testing.assert_allclose(tables["saturation"]["units"], saturated["units"], rtol=1e-3)
 
 
+def test_the_best_layers_lie_on_a_plane(studied, tables):
+    plane = tables["projection"]
+    at = plane[(plane["model"] == "sceneres") & (plane["task"] == "segment")]
+    found = vectors(studied, "segment")["sceneres stages.2"]
+    wanted = cl.project(found.select(lambda _: found.usable), "tsne").table
+    every = [n for n, used in zip(found.names, found.usable, strict=True) if used]
+    assert list(at["concept"]) == every  # as all tables write them
+    np.testing.assert_allclose(at["x"], wanted["x"], rtol=1e-3, atol=1e-3)
+    assert at["cluster"].nunique() > 1
+
+
+def test_neighbours_are_written_as_in_all_tables(studied, tables):
+    nearest = tables["nearest"].query("model == 'sceneres' and task == 'segment'")
+    found = vectors(studied, "segment")["sceneres stages.2"]
+    name = nearest["concept"].iloc[0]
+    own = nearest[nearest["concept"] == name]
+    wanted = found.nearest(name, len(own))
+    assert list(own["neighbour"]) == list(wanted["concept"])
+    np.testing.assert_allclose(own["cosine"], wanted["cosine"], rtol=1e-4, atol=1e-5)
+
+
 def test_the_report_has_them_and_says_when_measures_are_adequate(studied):
     page = (studied / "report.html").read_text()
     for text in ('id="overlap"', 'id="embedding"', "How many units a concept needs",

@@ -158,7 +158,14 @@ def _pairs():
             "within": 1.0, "excess": 2.0, "p_value": 0.01, "p_adjusted": 0.02,
             "test": "concepts"}  # fmt: skip
     tasks = [{"task": task, **zoom} for task in ("segment", "classify")]
+    plane = [
+        {"model": "net", "layer": "block", "task": "segment", "method": "tsne",
+         "trustworthiness": 0.9, "concept": c, "category": k, "x": float(i), "y": float(i % 3),
+         "cluster": i % 2, "stability": 0.8}
+        for i, (c, k) in enumerate(CONCEPTS.items())
+    ]  # fmt: skip
     return {
+        "projection": pd.DataFrame(plane),
         "comparison": pd.DataFrame(measures),
         "zoom": pd.DataFrame(tasks).assign(concepts=8),
         "zoom_by_category": pd.DataFrame(tasks).assign(category="object", concepts=5),

@@ -9,7 +9,7 @@ from conceptlab.views.tables import read_tables
 
 KINDS = {
     "figure2", "figure3", "figure5", "figure6", "figure7", "figure9", "figure10", "controls",
-    "packing", "pinned", "comparison", "zoom",
+    "packing", "pinned", "comparison", "zoom", "plane",
 }  # fmt: skip
 
 
@@ -31,7 +31,8 @@ def test_every_figure_is_written_as_a_picture(run):
         ("concepts", {"figure2", "figure5", "figure6", "controls"}), ("subsets", {"figure3"}),
         ("per_image", {"figure7"}), ("distances", {"figure10"}), ("units", set()),
         ("agreement_by_layer", {"figure9"}), ("packing", {"packing"}), ("pinned", {"pinned"}),
-        ("comparison", {"comparison"}), ("zoom", {"zoom"}), ("zoom_by_category", set()),
+        ("comparison", {"comparison"}), ("projection", {"plane"}), ("zoom", {"zoom"}),
+        ("zoom_by_category", set()),
         ("saturation", set()), ("distributions", set()), ("distances_by_category", set()),
     ],
 )  # fmt: skip
