@@ -93,33 +93,6 @@ def plot_by_category(
     return ax
 
 
-def plot_subsets(subsets: pd.DataFrame, task: str, *, ax: "Axes | None" = None) -> "Axes":
-    """Figure 3: mean score against the number F of units that a probe may use, by category.
-
-    Args:
-        subsets: columns task, category, units, score, of one model and layer.
-        task: 'segment' or 'classify'.
-        ax: where to draw; x is logarithmic.
-    """
-    ax = axes_or_new(ax)
-    rows = subsets[subsets["task"] == task].dropna(subset=["score"])
-    names = [str(c) for c in rows["category"].drop_duplicates()]
-    colors, markers = category_colors(names), category_markers(names)
-    for name in names:
-        mean = rows[rows["category"] == name].groupby("units")["score"].mean()
-        ax.plot(mean.index, mean, marker=markers[name], markersize=4, linewidth=1.4,
-                color=colors[name], label=plain(name))  # fmt: skip
-    ax.set_xscale("log", base=2)
-    most = int(rows["units"].max()) if len(rows) else 1
-    ticks = [2**i for i in range(0, most.bit_length(), 2 if most > 128 else 1)]
-    ax.set_xticks(ticks, [str(t) for t in ticks])
-    ax.minorticks_off()
-    ax.set_xlabel("units F", fontsize=9)
-    ax.set_ylabel(f"mean {SCORE[task]}", fontsize=9)
-    ax.legend(fontsize=8, frameon=False)
-    return ax
-
-
 def count_bins(most: int) -> list[tuple[int, int]]:
     """First and last number of concepts of each bar of figure 5.
 

@@ -62,18 +62,6 @@ def test_concepts_without_one_of_the_scores_do_not_count(tables, ax):
     assert drawn[0] == pytest.approx(left[left["layer"] == "conv.1"]["probe_score"].mean())
 
 
-def test_subsets_are_means_for_each_number_of_units(tables, ax):
-    rows = tables["subsets"]
-    rows = rows[(rows["model"] == "net") & (rows["layer"] == "conv.1")]
-    assert plots.plot_subsets(rows, "segment", ax=ax) is ax
-    drawn = {line.get_label(): line for line in ax.get_lines()}
-    assert set(drawn) == {"object", "part", "color"}
-    for line in drawn.values():
-        np.testing.assert_allclose(line.get_xdata(), [1, 2, 4])
-        np.testing.assert_allclose(line.get_ydata(), [0.1, 0.2, 0.4])
-    assert ax.get_xscale() == "log"
-
-
 @pytest.mark.parametrize("most", [1, 7, 8, 9, 100])
 def test_bins_of_figure_5_hold_every_number_once(most):
     found = [i for low, high in plots.count_bins(most) for i in range(low, high + 1)]

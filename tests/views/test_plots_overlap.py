@@ -36,6 +36,17 @@ def test_saturation_is_marked_on_its_curve(ax):
     assert len(saturation(table[table["category"] == "color"])) == 2  # the category, and all
 
 
+def test_curves_without_a_mark_are_drawn_alone(ax):
+    table = curves([[0.1, 0.2, 0.3, 0.4, 0.5], [0.3, 0.4, 0.5, 0.6, 0.7]])
+    plots.plot_saturation(table, saturation(table).head(0), "segment", ax=ax)
+    (line,) = ax.lines
+    assert line.get_label() == "object"
+    np.testing.assert_allclose(line.get_xdata(), [1, 2, 4, 8, 16])
+    np.testing.assert_allclose(line.get_ydata(), [0.2, 0.3, 0.4, 0.5, 0.6])
+    assert ax.get_xscale() == "log"
+    assert not ax.containers
+
+
 def test_agreement_shows_every_unit_and_names_the_best(ax):
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(2, UNITS))
