@@ -1,0 +1,111 @@
+"""Pictures from anywhere as batches of a network's input, decoded in threads ahead of their use."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from conceptlab.data.read import read_image
+from conceptlab.errors import InputError
+from conceptlab.numerics.parallel import ordered_map
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conceptlab.data.base import ProbeDataset
+    from conceptlab.models.probed import ProbedModel
+
+#: Pictures, files of pictures, or a tensor (n, 3, S, S) already preprocessed. Anything with a
+#: length that gives picture i for [i] will do, so that many need not be in memory.
+Pictures = Sequence[Image.Image | str | Path]
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class Rows(Sequence[Image.Image]):
+    """Some pictures of a data set, read when they are asked for.
+
+    Args:
+        data: the data set.
+        rows: (n,) which.
+    """
+
+    def __init__(self, data: "ProbeDataset", rows: NDArray[np.int64]) -> None:
+        self.data, self.rows = data, rows
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Picture at a place, or those of a slice."""
+        if isinstance(place, slice):
+            return Rows(self.data, self.rows[place])
+        return self.data.image(int(self.rows[place]))
+
+
+def folder_pictures(folder: str | Path) -> list[Path]:
+    """The pictures of a folder, by name.
+
+    Raises:
+        InputError: no such folder, or none in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}")
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise InputError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
+    return found
+
+
+def batches(
+    model: "ProbedModel", pictures: "Pictures | Tensor", size: int = 32
+) -> Iterator["Tensor"]:
+    """Batches (n, 3, S, S) on the network's device, a few decoded ahead.
+
+    Args:
+        model: whose preprocessing is applied, except to a tensor.
+        pictures: see `Pictures`.
+        size: pictures a batch.
+
+    Raises:
+        InputError: a tensor of another shape, or something that is no picture.
+        DataError: a file that is missing or damaged.
+    """
+    import torch
+
+    if size < 1:
+        raise InputError(f"a batch holds at least one picture; got {size}")
+    if isinstance(pictures, torch.Tensor):
+        if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+            raise InputError(
+                "a tensor of pictures is (n, 3, S, S), of floats and preprocessed; got "
+                f"{tuple(pictures.shape)} of {pictures.dtype}"
+            )
+        for start in range(0, len(pictures), size):
+            yield pictures[start : start + size].to(model.device)
+        return
+
+    def decoded(start: int) -> NDArray[np.uint8]:
+        part = range(start, min(start + size, len(pictures)))
+        return np.stack([model.decode(opened(pictures[i])) for i in part])
+
+    for pixels in ordered_map(decoded, range(0, len(pictures), size)):
+        yield model.normalise(torch.from_numpy(pixels))
+
+
+def opened(picture: Image.Image | str | Path) -> Image.Image:
+    """A picture, read from its file where it is a path.
+
+    Raises:
+        InputError: neither a picture nor a path.
+        DataError: a file that is missing or damaged.
+    """
+    if isinstance(picture, Image.Image):
+        return picture
+    if not isinstance(picture, str | Path):
+        raise InputError(f"pictures are PIL images or paths; got a {type(picture).__name__}")
+    return read_image(Path(picture))

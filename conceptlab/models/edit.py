@@ -1,0 +1,88 @@
+"""Change a layer's output while the network runs: what comes after it sees the change.
+
+The same hook serves gradients at a layer (the output becomes a leaf) and erasure (a part of it is
+taken out). The model is given back as it was.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from conceptlab.errors import LayerError
+from conceptlab.models.grid import Form, first_tensor, form_of, to_grid
+from conceptlab.models.probed import ProbedModel
+from conceptlab.models.watch import evaluating
+
+#: Takes a layer's name, its raw output and the output's form; gives what replaces it.
+Change = Callable[[str, Tensor, Form], Tensor]
+
+
+@contextmanager
+def changing(model: ProbedModel, layers: Mapping[str, Change]) -> Iterator[None]:
+    """Within it, every pass of the network goes on with changed outputs of some layers.
+
+    Args:
+        model: in any mode; it runs in evaluation mode with frozen weights, and has its own mode,
+            hooks and `requires_grad` back at the end, also after an exception.
+        layers: names, as `ProbedModel.resolve` gives them, to the change of each.
+    """
+    modules = dict(model.module.named_modules())
+
+    def hook(layer: str, change: Change, _: nn.Module, __: Any, output: Any) -> Any:
+        raw = first_tensor(output, layer)
+        if not torch.is_floating_point(raw):
+            raise LayerError(f"layer {layer} gives {raw.dtype} values, which cannot be changed")
+        return _replaced(output, change(layer, raw, form_of(raw, model.module, layer)))
+
+    with evaluating(model.module):
+        for parameter in model.module.parameters():
+            parameter.requires_grad_(False)
+        handles = [
+            modules[layer].register_forward_hook(partial(hook, layer, change))
+            for layer, change in layers.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def on_grid(edit: Callable[[Tensor], Tensor]) -> Change:
+    """A change that works on the grid of units (n, K, H, W); class tokens stay as they are."""
+
+    def change(_: str, raw: Tensor, form: Form) -> Tensor:
+        changed = raw.clone(memory_format=torch.preserve_format)
+        grid = to_grid(raw, form)
+        place(changed, form, edit(grid))
+        return changed
+
+    return change
+
+
+def place(raw: Tensor, form: Form, grid: Tensor) -> None:
+    """Write a grid (n, K, H, W) into a raw output of a known layout."""
+    if form.kind == "map":
+        raw.copy_(grid)
+    elif form.kind == "last":
+        raw.copy_(grid.permute(0, 2, 3, 1))
+    elif form.kind == "vector":
+        raw.copy_(grid[:, :, 0, 0])
+    else:
+        raw[:, form.prefix :] = grid.flatten(2).transpose(1, 2)
+
+
+def _replaced(output: Any, tensor: Tensor) -> Any:
+    """An output with another first tensor (see `conceptlab.models.grid.first_tensor`)."""
+    if isinstance(output, Tensor):
+        return tensor
+    if isinstance(output, dict):
+        first = next(iter(output))
+        changed = {**output, first: _replaced(output[first], tensor)}
+        return changed if type(output) is dict else type(output)(changed)
+    rest = [_replaced(output[0], tensor), *output[1:]]
+    return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)
