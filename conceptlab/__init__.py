@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from conceptlab.activations.allocator import keep_freed_memory as keep_freed_memory
     from conceptlab.activations.extract import extract as extract
+    from conceptlab.activations.pictures import Rows as Rows
+    from conceptlab.activations.pictures import folder_pictures as folder_pictures
     from conceptlab.activations.store import Activations as Activations
     from conceptlab.analysis.analogies import Analogies as Analogies
     from conceptlab.analysis.analogies import analogies as analogies
@@ -19,9 +21,16 @@ if TYPE_CHECKING:
     from conceptlab.analysis.clusters import hierarchy as hierarchy
     from conceptlab.analysis.compare import adequacy as adequacy
     from conceptlab.analysis.compare import compare as compare
+    from conceptlab.analysis.decomposition import Decomposition as Decomposition
+    from conceptlab.analysis.decomposition import ImageDecomposition as ImageDecomposition
+    from conceptlab.analysis.decomposition import decompose as decompose
+    from conceptlab.analysis.decomposition import decompose_image as decompose_image
     from conceptlab.analysis.distances import EmbeddingDistances as EmbeddingDistances
     from conceptlab.analysis.distances import embedding_distance as embedding_distance
     from conceptlab.analysis.embedding import ConceptSimilarities as ConceptSimilarities
+    from conceptlab.analysis.erased_probe import erased_probe as erased_probe
+    from conceptlab.analysis.erasure import Erasure as Erasure
+    from conceptlab.analysis.erasure import erase as erase
     from conceptlab.analysis.measured import Measured as Measured
     from conceptlab.analysis.neighbours import arithmetic_table as arithmetic_table
     from conceptlab.analysis.neighbours import nearest_table as nearest_table
@@ -39,6 +48,7 @@ if TYPE_CHECKING:
     from conceptlab.analysis.saturation import concept_saturation as concept_saturation
     from conceptlab.analysis.saturation import saturation as saturation
     from conceptlab.analysis.synsets import synset_table as synset_table
+    from conceptlab.analysis.tcav import tcav as tcav
     from conceptlab.analysis.uncertainty import pinned_down as pinned_down
     from conceptlab.analysis.uncertainty import similarity_intervals as similarity_intervals
     from conceptlab.analysis.uncertainty import weight_intervals as weight_intervals
@@ -52,6 +62,9 @@ if TYPE_CHECKING:
     from conceptlab.errors import ConceptlabError as ConceptlabError
     from conceptlab.models import ProbedModel as ProbedModel
     from conceptlab.models import load_model as load_model
+    from conceptlab.probes.cav import CavProbe as CavProbe
+    from conceptlab.probes.cav import picture_cavs as picture_cavs
+    from conceptlab.probes.cavs import Cavs as Cavs
     from conceptlab.probes.classification import ClassificationProbe as ClassificationProbe
     from conceptlab.probes.dissect import Dissection as Dissection
     from conceptlab.probes.dissect import chance_of_best as chance_of_best
@@ -69,18 +82,28 @@ if TYPE_CHECKING:
     from conceptlab.vectors import ConceptVectors as ConceptVectors
     from conceptlab.vectors import Space as Space
 
+
 __version__ = "0.1.0"
 
 _HOMES = {
     "activations.allocator": ["keep_freed_memory"],
     "activations.extract": ["extract"],
+    "activations.pictures": ["Rows", "folder_pictures"],
     "activations.store": ["Activations"],
     "analysis.analogies": ["Analogies", "analogies"],
     "analysis.cka": ["linear_cka"],
     "analysis.clusters": ["Clusters", "Hierarchy", "clusters", "hierarchy"],
     "analysis.compare": ["adequacy", "compare"],
+    "analysis.decomposition": [
+        "Decomposition",
+        "ImageDecomposition",
+        "decompose",
+        "decompose_image",
+    ],
     "analysis.distances": ["EmbeddingDistances", "embedding_distance"],
     "analysis.embedding": ["ConceptSimilarities"],
+    "analysis.erased_probe": ["erased_probe"],
+    "analysis.erasure": ["Erasure", "erase"],
     "analysis.measured": ["Measured"],
     "analysis.neighbours": ["arithmetic_table", "nearest_table", "neighbours"],
     "analysis.overlap": [
@@ -96,6 +119,7 @@ _HOMES = {
     "analysis.rsa": ["rsa"],
     "analysis.saturation": ["concept_saturation", "saturation"],
     "analysis.synsets": ["synset_table"],
+    "analysis.tcav": ["tcav"],
     "analysis.uncertainty": ["pinned_down", "similarity_intervals", "weight_intervals"],
     "analysis.wordnet": ["wordnet"],
     "analysis.words": ["sentence_vectors", "word_vectors"],
@@ -103,6 +127,8 @@ _HOMES = {
     "data": ["ProbeDataset", "load_data"],
     "errors": ["ConceptlabError"],
     "models": ["ProbedModel", "load_model"],
+    "probes.cav": ["CavProbe", "picture_cavs"],
+    "probes.cavs": ["Cavs"],
     "probes.classification": ["ClassificationProbe"],
     "probes.dissect": ["Dissection", "chance_of_best", "dissect"],
     "probes.packing": ["Packing", "pack_units"],

@@ -109,3 +109,30 @@ def opened(picture: Image.Image | str | Path) -> Image.Image:
     if not isinstance(picture, str | Path):
         raise InputError(f"pictures are PIL images or paths; got a {type(picture).__name__}")
     return read_image(Path(picture))
+
+
+def layer_outputs(
+    model: "ProbedModel", pictures: "Pictures | Tensor", layer: str, size: int = 32
+) -> Iterator[NDArray[np.float32]]:
+    """A layer's outputs (n, K, H, W) for some pictures, batch by batch.
+
+    Args:
+        model: the network.
+        pictures: see `Pictures`.
+        layer: name, as `ProbedModel.resolve` gives it.
+        size: pictures a batch.
+    """
+    import torch
+
+    from conceptlab.models.watch import watch
+
+    kept: list[NDArray[np.float32]] = []
+
+    def keep(_: str, grid: torch.Tensor) -> None:
+        kept.append(grid.to("cpu", torch.float32, copy=True).contiguous().numpy())
+
+    with watch(model.module, [layer], keep) as run:
+        for batch in batches(model, pictures, size):
+            with torch.inference_mode():
+                run(batch)
+            yield kept.pop()

@@ -36,7 +36,7 @@ def changing(model: ProbedModel, layers: Mapping[str, Change]) -> Iterator[None]
         raw = first_tensor(output, layer)
         if not torch.is_floating_point(raw):
             raise LayerError(f"layer {layer} gives {raw.dtype} values, which cannot be changed")
-        return _replaced(output, change(layer, raw, form_of(raw, model.module, layer)))
+        return replaced(output, change(layer, raw, form_of(raw, model.module, layer)))
 
     with evaluating(model.module):
         for parameter in model.module.parameters():
@@ -56,9 +56,12 @@ def on_grid(edit: Callable[[Tensor], Tensor]) -> Change:
     """A change that works on the grid of units (n, K, H, W); class tokens stay as they are."""
 
     def change(_: str, raw: Tensor, form: Form) -> Tensor:
+        grid = edit(to_grid(raw, form))
+        fresh = grid.data_ptr() != raw.data_ptr() and grid.dtype == raw.dtype
+        if form.kind == "map" and fresh and grid.stride() == raw.stride():
+            return grid
         changed = raw.clone(memory_format=torch.preserve_format)
-        grid = to_grid(raw, form)
-        place(changed, form, edit(grid))
+        place(changed, form, grid)
         return changed
 
     return change
@@ -76,13 +79,13 @@ def place(raw: Tensor, form: Form, grid: Tensor) -> None:
         raw[:, form.prefix :] = grid.flatten(2).transpose(1, 2)
 
 
-def _replaced(output: Any, tensor: Tensor) -> Any:
+def replaced(output: Any, tensor: Tensor) -> Any:
     """An output with another first tensor (see `conceptlab.models.grid.first_tensor`)."""
     if isinstance(output, Tensor):
         return tensor
     if isinstance(output, dict):
         first = next(iter(output))
-        changed = {**output, first: _replaced(output[first], tensor)}
+        changed = {**output, first: replaced(output[first], tensor)}
         return changed if type(output) is dict else type(output)(changed)
-    rest = [_replaced(output[0], tensor), *output[1:]]
+    rest = [replaced(output[0], tensor), *output[1:]]
     return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)

@@ -4,7 +4,7 @@ One forward pass, and one backward pass that ends at the layer: nothing before i
 and neither are the weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from conceptlab.models.edit import Change, changing
 from conceptlab.models.grid import Form, to_grid
 from conceptlab.models.outputs import Output, scores_of
 from conceptlab.models.probed import ProbedModel
+
+Columns = NDArray[np.int64] | Callable[[int], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def derivatives(
     model: ProbedModel,
     batch: Tensor,
     layers: Sequence[str],
-    columns: NDArray[np.int64],
+    columns: Columns,
     output: Output = None,
 ) -> Derivatives:
     """Scores of a batch, and the gradient of some of them at some layers.
@@ -74,6 +76,7 @@ def derivatives(
         batch: (n, 3, S, S), preprocessed.
         layers: names, as `ProbedModel.resolve` gives them.
         columns: (n, T) the classes that are asked of each picture; one backward pass for each of T.
+            Or a function that gives them for the number of classes.
         output: see `conceptlab.models.outputs.scores_of`.
 
     Raises:
@@ -93,7 +96,8 @@ def derivatives(
         missing = [layer for layer in layers if layer not in kept]
         if missing:
             raise LayerError(f"layer {missing[0]} is not reached by a forward pass")
-        asked = found.gather(1, torch.as_tensor(columns, device=found.device))
+        wanted = columns(found.shape[1]) if callable(columns) else columns
+        asked = found.gather(1, torch.as_tensor(wanted, device=found.device))
         leaves = [kept[layer][0] for layer in layers]
         grads = [
             _backward(model, asked[:, t].sum(), leaves, layers, retain=t + 1 < asked.shape[1])

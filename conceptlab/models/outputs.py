@@ -41,7 +41,9 @@ def scores_of(returned: Any, output: Output) -> Tensor:
     return scores
 
 
-def class_columns(model: ProbedModel, classes: Sequence[str | int], count: int) -> NDArray[np.int64]:
+def class_columns(
+    model: ProbedModel, classes: Sequence[str | int], count: int
+) -> NDArray[np.int64]:
     """The column of each class in a network's scores.
 
     Args:

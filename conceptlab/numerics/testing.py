@@ -1,4 +1,4 @@
-"""P-values of many tests at once."""
+"""P-values: of values against controls, and of many tests at once."""
 
 from typing import Any
 
@@ -6,6 +6,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+SMALLEST = float(np.finfo(np.float64).tiny)  # what a chance of 0 is called, so that it has a log
+
+
+def prediction_p(observed: NDArray[Any], null: NDArray[Any], inflate: float = 1.0) -> Floats:
+    """How likely controls are to give a value as far from their mean, on either side.
+
+    The prediction test: if value and R controls come from one normal law, then
+    (x - mean) / (sd sqrt(1 + 1 / R)) follows Student's t with R - 1 degrees of freedom. It is exact
+    for few controls, and its p-values are not bounded by 1 / R, as those of ranks are.
+
+    Args:
+        observed: (T,) or any shape.
+        null: (T, R), or (R,) controls that all share; the last axis is that of the controls.
+        inflate: multiplies the standard deviation of the controls, where they vary less than the
+            value would.
+
+    Returns:
+        p-values of the observed values' shape. Where all controls are equal, NaN for a value that
+        is equal too (nothing was tested), and else the smallest positive number.
+
+    Raises:
+        ValueError: fewer than two controls.
+    """
+    from scipy.stats import t as student
+
+    value, controls = np.asarray(observed, dtype=float), np.asarray(null, dtype=float)
+    count = controls.shape[-1]
+    if count < 2:
+        raise ValueError(f"a prediction test needs at least two controls; got {count}")
+    spread = inflate * controls.std(axis=-1, ddof=1) * np.sqrt(1 + 1 / count)
+    spread = np.where(np.ptp(controls, axis=-1) > 0, spread, 0.0)  # rounding of a mean is no spread
+    away = value - np.where(spread > 0, controls.mean(axis=-1), controls[..., 0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        chance = 2 * student.sf(np.abs(away) / spread, count - 1)  # 0 / 0 is NaN
+    found: Floats = np.maximum(chance, SMALLEST)
+    return found
 
 
 def holm(chances: NDArray[Any]) -> Floats:

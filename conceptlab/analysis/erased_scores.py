@@ -1,0 +1,275 @@
+"""The passes behind concept erasure: what edits of a layer do to classes' scores."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.activations.pictures import Pictures, batches
+from conceptlab.analysis.directions import require_number
+from conceptlab.errors import InputError
+from conceptlab.models.ablation import (
+    away,
+    level,
+    moved,
+    pooled,
+    scores_changed,
+    scores_intact,
+    take_out,
+)
+from conceptlab.models.outputs import Output, class_columns
+from conceptlab.models.rest import Edit, Rest
+from conceptlab.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from conceptlab.models.probed import ProbedModel
+
+Floats = NDArray[np.float64]
+FLATTENED = "flattened"
+CONSTANT = 1e-6  # a unit that varies by a smaller share of its size is constant
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A layer over all images, intact.
+
+    Args:
+        columns: (T,) of the classes, in the network's scores.
+        mean: (K,).
+        varies: (K,) whether a unit's pooled output differs between images.
+        directions: (R, K) random directions, at unit length.
+    """
+
+    columns: NDArray[np.int64]
+    mean: Floats
+    varies: NDArray[np.bool_]
+    directions: Floats
+
+
+@dataclass(frozen=True)
+class Variants:
+    """All edits: of concepts, two each, and of controls.
+
+    Args:
+        concepts: 2 C edits; all directions, then all sets of units.
+        controls: C R edits along random directions, then S R of random units.
+        sizes: (C,) which of the S sizes of sets each concept's has.
+        mean: (K,) about which they are.
+    """
+
+    concepts: list[Edit]
+    controls: list[Edit]
+    sizes: NDArray[np.int64]
+    mean: Floats
+
+    @classmethod
+    def of(cls, rows: Floats, seen: Seen, units: int, generator: np.random.Generator) -> "Variants":
+        """Those of unit vectors (C, K); sets of units are nested, and shared by all concepts."""
+        own = [top_units(row, units) for row in rows]
+        counts, sizes = np.unique([len(top) for top in own], return_inverse=True)
+        free = np.flatnonzero(seen.varies)
+        free = free if len(free) > units else np.arange(len(seen.mean))
+        orders = [generator.permutation(free) for _ in seen.directions]
+        concepts = [take_out(row, row, seen.mean) for row in rows]
+        concepts += [level(top, seen.mean) for top in own]
+        controls = [take_out(row, other, seen.mean) for row in rows for other in seen.directions]
+        controls += [level(order[:count], seen.mean) for count in counts for order in orders]
+        return cls(concepts, controls, sizes, seen.mean)
+
+    def by_concept(self, values: Floats) -> Floats:
+        """(2, C, R) of one value per control."""
+        count = len(self.sizes)
+        rows = values.reshape(count + int(self.sizes.max()) + 1, -1)
+        return np.stack([rows[:count], rows[count:][self.sizes]])
+
+
+def top_units(row: Floats, units: int) -> NDArray[np.int64]:
+    """The units of largest weight in a vector (K,), of those that weigh anything."""
+    order = np.argsort(-np.abs(row), kind="stable")[:units]
+    weighty: NDArray[np.int64] = order[row[order] != 0]
+    return weighty
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What erasing does to one class's own score, per ablation and concept.
+
+    Args:
+        column: the class's.
+        score: (n,) intact.
+        right: (n,) whether it is the highest of the image's scores, intact; NaN if the only one.
+        change: (2, C, n) of the score.
+        after: (2, C) share of images that score highest in it.
+        removed: (2, C) RMS displacement, over the RMS distance from the mean.
+        tested: (2, C) mean change over the images that the controls ran on.
+        controls: (2, C, R) mean change under each control.
+        control_right: (2, C, R) mean change of that share.
+    """
+
+    column: int
+    score: Floats
+    right: Floats
+    change: Floats
+    after: Floats
+    removed: Floats
+    tested: Floats
+    controls: Floats
+    control_right: Floats
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the network is asked.
+
+    Args:
+        model: the network.
+        rest: of the layer.
+        output: see `conceptlab.models.outputs.scores_of`.
+        batch_size: images a pass.
+        bar: counts images.
+    """
+
+    model: "ProbedModel"
+    rest: Rest
+    output: Output
+    batch_size: int
+    bar: Any
+
+    def look(
+        self,
+        images: Mapping[str | int, Pictures],
+        controls: int,
+        generator: np.random.Generator,
+    ) -> Seen:
+        """A first pass over all images, nothing changed.
+
+        Raises:
+            InputError: an unknown class, one that stands twice, or a layer that never varies.
+        """
+        columns, count = np.empty(0, dtype=np.int64), 0
+        total, mixed, share = (np.zeros(size) for size in ((1,), (1, 1), (controls,)))
+        low, high = np.full(1, np.inf), np.full(1, -np.inf)
+        for pictures in images.values():
+            for batch in self._batches(pictures):
+                scores = scores_intact(self.rest, batch, self.output)
+                if not len(columns):
+                    columns = self._columns(list(images), scores.shape[1])
+                x = pooled(self.rest)
+                drawn = generator.normal(size=(len(x), controls))
+                count, total = count + len(x), total + x.sum(axis=0)
+                mixed, share = mixed + drawn.T @ x, share + drawn.sum(axis=0)
+                low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
+        mean = total / count
+        varies = high - low > CONSTANT * np.maximum(np.abs(low), np.abs(high))
+        if not varies.any():
+            raise InputError(
+                "the layer gives the same for all images, so there is no variation to draw random "
+                "directions from; give other images or another layer"
+            )
+        directions = np.where(varies, mixed - np.outer(share, mean), 0.0)
+        return Seen(
+            columns, mean, varies, directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        )
+
+    def outcome(
+        self, pictures: Pictures, column: int, variants: Variants, control_images: int | None
+    ) -> Outcome:
+        """What all edits do to one class on its own pictures."""
+        chosen = spaced(len(pictures), control_images)
+        before, after, squares, controls = [], [], [], []
+        start = 0
+        for batch in self._batches(pictures):
+            mine = chosen[start : start + len(batch)]
+            start += len(batch)
+            before.append(self._intact(batch, column))
+            after.append(self._changed(variants.concepts, column))
+            squares.append(self._squares(variants))
+            if mine.any():
+                own = before[-1]
+                if not mine.all():
+                    own = self._intact(batch[np.flatnonzero(mine)], column)
+                controls.append((self._changed(variants.controls, column) - own).sum(axis=1))
+        base, found = np.concatenate(before), np.concatenate(after, axis=1)
+        found = found.reshape(2, len(variants.sizes), *base.shape)
+        change, square = found[..., 0] - base[:, 0], np.sum(squares, axis=0)
+        sums = np.sum(controls, axis=0) / chosen.sum()
+        return Outcome(
+            column=column, score=base[:, 0], right=base[:, 1], change=change,
+            after=found[..., 1].mean(axis=2),
+            removed=np.sqrt(square[1:] / max(square[0], 1e-300)).reshape(2, -1),
+            tested=change[..., chosen].mean(axis=2),
+            controls=variants.by_concept(sums[:, 0]),
+            control_right=variants.by_concept(sums[:, 1]),
+        )  # fmt: skip
+
+    def _batches(self, pictures: Pictures) -> Iterator[Any]:
+        for batch in batches(self.model, pictures, self.batch_size):
+            yield batch
+            self.bar.update(len(batch))
+
+    def _columns(self, classes: Sequence[str | int], count: int) -> NDArray[np.int64]:
+        columns = class_columns(self.model, classes, count)
+        for place, column in enumerate(columns):
+            if column in columns[:place]:
+                raise InputError(
+                    f"class {classes[place]} stands twice among the images (column {column})"
+                )
+        return columns
+
+    def _intact(self, batch: Any, column: int) -> Floats:
+        return _own(scores_intact(self.rest, batch, self.output), column)
+
+    def _changed(self, edits: Sequence[Edit], column: int) -> Floats:
+        """(E, n, 2) under each edit."""
+        return np.stack(
+            [_own(scores_changed(self.rest, edit, self.output), column) for edit in edits]
+        )
+
+    def _squares(self, variants: Variants) -> Floats:
+        """(1 + 2 C,) squared distances from the mean, and squared displacements, summed."""
+        parts = [away(self.rest, variants.mean)]
+        parts += [moved(self.rest, edit) for edit in variants.concepts]
+        return np.array([part.sum() for part in parts])
+
+
+def require_pointwise(vectors: ConceptVectors) -> None:
+    """Refuse vectors that are no direction at a position.
+
+    Raises:
+        InputError: vectors over flattened maps.
+    """
+    if vectors.space.inputs == FLATTENED:
+        raise InputError(
+            "vectors over flattened maps are no directions at a position; learn them on pooled "
+            "activations or on positions"
+        )
+
+
+def require_units(vectors: ConceptVectors, units: int) -> None:
+    """Refuse to take out fewer units than one, or more than there are.
+
+    Raises:
+        InputError: naming the layer and how many it has.
+    """
+    require_number(units, "units", 1)
+    if units > vectors.space.units:
+        raise InputError(
+            f"layer {vectors.space.layer} has {vectors.space.units} units; cannot take out {units}"
+        )
+
+
+def spaced(count: int, most: int | None) -> NDArray[np.bool_]:
+    """(n,) which of the images the controls run on: at most so many, evenly spaced."""
+    chosen = np.zeros(count, dtype=bool)
+    kept = count if most is None else min(count, most)
+    chosen[np.linspace(0, count - 1, kept).round().astype(int)] = True
+    return chosen
+
+
+def _own(scores: Floats, column: int) -> Floats:
+    """(n, 2) a class's scores, and whether each is the image's highest."""
+    alone = scores.shape[1] == 1
+    right = np.full(len(scores), np.nan) if alone else scores.argmax(axis=1) == column
+    return np.stack([scores[:, column], right], axis=1)

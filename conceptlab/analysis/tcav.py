@@ -1,0 +1,264 @@
+"""TCAV: how sensitive a class is to a concept, tested against what random images give.
+
+Kim et al. 2018, "Interpretability Beyond Feature Attribution", sections 3.3 to 3.5. The sensitivity
+of a class to a concept at an image is the derivative of the class's score (its logit, not a loss)
+along the concept's direction at unit length: positive where more of the concept raises the class.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conceptlab.analysis.sensitivity import Sums, measure, with_random
+from conceptlab.errors import InputError, SpaceError
+from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
+from conceptlab.probes.cav_sets import Roles
+from conceptlab.probes.cavs import Cavs
+from conceptlab.vectors import ConceptVectors
+
+if TYPE_CHECKING:
+    from conceptlab.activations.pictures import Pictures
+    from conceptlab.models.outputs import Output
+    from conceptlab.models.probed import ProbedModel
+
+Floats = NDArray[np.float64]
+Vectors = Cavs | ConceptVectors
+DRAWS = 1000  # bootstrap samples of an interval
+CHUNK = 100  # of them at once
+COLUMNS = [
+    "class", "concept", "category", "layer", "kind", "score", "magnitude", "sensitivity", "effect",
+    "p_value", "p_adjusted", "p_bh", "p_rank", "interval", "random_low", "random_high", "n",
+    "accuracy", "stability", "note",
+]  # fmt: skip
+
+
+def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
+    model: "ProbedModel",
+    images: "Mapping[Any, Pictures]",
+    vectors: "Vectors | Mapping[str, Vectors] | Sequence[Vectors]",
+    *,
+    layer: str | None = None,
+    random: "int | Vectors" = 100,
+    output: "Output" = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """How each class depends on each concept, with a test against random vectors.
+
+    One forward and one backward pass for each image serve all concepts, counterparts and layers.
+
+    The statistic is the mean sensitivity over a concept's counterparts in units of its standard
+    deviation over them: it does not saturate as the score does (which is 0 or 1 for a single CAV
+    where only a linear head follows), and depends on no length of a vector. It is compared with the
+    same number for random sets in the concept's place, by a two-sided t-test for one new
+    observation: a concept's images are one set, however many counterparts there are. The usual
+    t-test of the scores takes the counterparts for independent observations, and finds too much.
+    Every pair of random sets is trained once, and stands with either sign for its two members, so
+    no pair is counted twice. `p_rank` tests the score itself by its rank among the random sets',
+    which assumes only that a concept's set is like them; it is at least 1 / (R + 1).
+
+    Vectors without counterparts are compared with random directions, all at unit length, by their
+    mean sensitivity.
+
+    Args:
+        model: the network.
+        images: class (name, or column of the scores) to its pictures, or to a preprocessed tensor
+            (n, 3, S, S); see `conceptlab.activations.pictures.Pictures`.
+        vectors: CAVs with their counterparts (`CavProbe().fit(...).cavs`, `picture_cavs`), or any
+            concept vectors over the units of a layer; several, or a mapping of layers to them, are
+            answered by the same passes.
+        layer: of the vectors; only to make sure.
+        random: for vectors without counterparts of their own: a number of random directions of the
+            layer's own variation, or vectors of the same layer to be taken for random (such as
+            CAVs, whose random pairs are meant).
+        output: where the scores are in what the network returns: None for a tensor, a key, a place,
+            or a function that gives (n, classes) or (n,).
+        batch_size: images a pass; it changes nothing beyond rounding.
+        seed: of random directions and intervals.
+        progress: show images per second.
+
+    Returns:
+        A row per layer, class and concept that has a vector: class, concept, category, layer, kind
+        (of vectors); score (share of the class's images with a positive derivative, mean over
+        counterparts), magnitude (sum of the positive derivatives over the sum of all absolute ones,
+        in 0..1), sensitivity (mean derivative along unit length), effect (the statistic less its
+        mean over random sets, in their standard deviations), p_value, p_adjusted (Holm over all
+        rows) and p_bh (Benjamini-Hochberg), p_rank, interval (95 % of the score: images drawn anew, and the concept's images where its CAVs hold
+        re-draws), random_low and random_high (where 95 % of random vectors' scores lie), n
+        (images), accuracy and stability of the CAV, note (such as 'no better than chance').
+
+    Raises:
+        InputError: no images or no vectors, a class that does not exist, vectors of one layer and
+            another asked for.
+        SpaceError: vectors of another network.
+        LayerError: no differentiable path from a layer to the scores.
+        ModelError: a network that does not return one number per picture and class.
+    """
+    given = _given(model, vectors, layer)
+    if not images:
+        raise InputError("tcav needs pictures of at least one class, as {class: pictures}")
+    for which, pictures in images.items():
+        if not len(pictures):
+            raise InputError(f"class {which!r} has no pictures")
+    cavs = [with_random(model, images, one, random, (batch_size, seed)) for one in given]
+    parts = [
+        _rows(name, one, sums, seed)
+        for name, found in measure(model, images, cavs, output, batch_size, progress)
+        for one, sums in zip(cavs, found, strict=True)
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    if not len(table):
+        raise InputError("none of these concepts has a vector (too few examples to fit one)")
+    table["p_adjusted"] = holm(table["p_value"].to_numpy())
+    table["p_bh"] = benjamini_hochberg(table["p_value"].to_numpy())
+    return table.sort_values("place", kind="stable")[COLUMNS].reset_index(drop=True)
+
+
+def _given(
+    model: "ProbedModel", vectors: "Vectors | Mapping[str, Vectors] | Sequence[Vectors]",
+    layer: str | None,
+) -> list[Vectors]:  # fmt: skip
+    """The vectors of a call, checked against the network and the layer that is meant."""
+    if isinstance(vectors, Cavs | ConceptVectors):
+        several: list[Vectors] = [vectors]
+    else:
+        several = list(vectors.values() if isinstance(vectors, Mapping) else vectors)
+    if not several:
+        raise InputError("tcav needs concept vectors of at least one layer")
+    for one in several:
+        if not isinstance(one, Cavs | ConceptVectors):
+            raise InputError(f"tcav takes Cavs or ConceptVectors; got a {type(one).__name__}")
+        space = (one.vectors if isinstance(one, Cavs) else one).space
+        if space.weights != model.fingerprint:
+            raise SpaceError(
+                f"these vectors belong to {space.model} ({space.weights[:8]}), not to the model "
+                f"given ({model.fingerprint[:8]})"
+            )
+        if layer is not None and space.layer != layer:
+            raise InputError(f"these vectors are of layer {space.layer}, not of {layer}")
+        model.resolve([space.layer])
+    return several
+
+
+def _rows(name: str, cavs: Cavs, sums: Sums, seed: int) -> pd.DataFrame:
+    """What one class says of the concepts of one layer."""
+    vectors = cavs.vectors
+    parts = []
+    for group, counts in zip(cavs.groups, sums.shares, strict=True):
+        roles = group.roles
+        null, balance, shares = _null(sums, roles)
+        statistic = _statistic(sums.mean[roles.draws])
+        own = (sums.positive - sums.negative)[roles.draws].mean(axis=1)
+        known = vectors.concepts.iloc[group.places].reindex(
+            columns=["category", "accuracy", "stability", "note"]
+        )
+        score = sums.positive[roles.draws].mean(axis=1)
+        spread = null.std(axis=1, ddof=1)
+        low, high = _interval(score, counts, np.random.default_rng([seed, len(name), sums.images]))
+        parts.append(
+            known.reset_index(drop=True).assign(
+                **{"class": name},
+                concept=[vectors.names[place] for place in group.places],
+                layer=vectors.space.layer,
+                kind=vectors.kind,
+                score=score,
+                magnitude=_ratio(sums.up, sums.total)[roles.draws].mean(axis=1),
+                sensitivity=sums.mean[roles.draws].mean(axis=1),
+                effect=_ratio(statistic - null.mean(axis=1), spread),
+                p_value=prediction_p(statistic, null, cavs.inflation * _calibration(roles)),
+                p_rank=_rank_p(own, balance),
+                interval=list(zip(low.tolist(), high.tolist(), strict=True)),
+                random_low=np.quantile(shares, 0.025, axis=1),
+                random_high=np.quantile(shares, 0.975, axis=1),
+                n=sums.images,
+                place=group.places,
+            )
+        )
+    return (
+        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "place"])
+    )
+
+
+def _statistic(derivatives: Floats) -> Floats:
+    """Mean over counterparts (..., m) in standard deviations over them; the mean itself of one."""
+    mean: Floats = derivatives.mean(axis=-1)
+    if derivatives.shape[-1] == 1:
+        return mean
+    spread = derivatives.std(axis=-1, ddof=1)
+    found: Floats = np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 0)
+    return found
+
+
+def _calibration(roles: Roles) -> float:
+    """What turns the sd of the random sets' statistics into the scale of a t-distribution.
+
+    Where random sets are told from one another, their statistics are t-distributed themselves
+    (R - 2 degrees of freedom, about R - 1 others), and so vary more than by 1.
+    """
+    count = roles.null.shape[1]
+    if not roles.shared or count < 6:
+        return 1.0
+    return float(np.sqrt((count - 1) / count * (count - 4) / (count - 2)))
+
+
+def _null(sums: Sums, roles: Roles) -> tuple[Floats, Floats, Floats]:
+    """(C, E) what each random element reaches in the place of each concept.
+
+    Returns:
+        Its statistic, its share of positive less its share of negative derivatives, and its share
+        of positive ones.
+    """
+    ahead = roles.signs > 0
+    up, down = sums.positive[roles.null], sums.negative[roles.null]
+    statistic = _statistic(np.where(ahead, sums.mean[roles.null], -sums.mean[roles.null]))
+    found = [
+        np.where(ahead, part, other).mean(axis=2)
+        for part, other in ((up - down, down - up), (up, down))
+    ]
+    if roles.shared:  # in the score, the pair of the concept and an element counts for both
+        own, width = roles.draws, roles.null.shape[2]
+        flipped = (sums.negative - sums.positive)[own], sums.negative[own]
+        found = [(width * f + o) / (width + 1) for f, o in zip(found, flipped, strict=True)]
+    count = len(roles.draws)
+    null, balance, shares = (np.broadcast_to(f, (count, f.shape[1])) for f in (statistic, *found))
+    return null, balance, shares
+
+
+def _rank_p(own: Floats, null: Floats) -> Floats:
+    """(C,) two-sided p of a rank: the share of all elements that are as far from balance."""
+    as_far = np.abs(null) >= np.abs(own)[:, None] - 1e-9
+    p: Floats = (1 + as_far.sum(axis=1)) / (1 + null.shape[1])
+    return p
+
+
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    """A quotient, NaN where nothing is divided."""
+    found: Floats = np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
+    return found
+
+
+def _interval(
+    score: Floats, shares: NDArray[np.float32], draw: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """95 % of a score over drawn images and re-drawn concepts.
+
+    Args:
+        score: (C,) that the interval is centred on.
+        shares: (C, Q, n) share of positive derivatives at each image for each re-draw.
+        draw: of the samples.
+    """
+    concepts, redraws, images = shares.shape
+    values = np.empty((DRAWS, concepts))
+    flat = shares.reshape(concepts * redraws, images)
+    for start in range(0, DRAWS, CHUNK):
+        weights = draw.multinomial(images, np.full(images, 1 / images), CHUNK).astype(np.float32)
+        drawn = (flat @ (weights.T / images)).reshape(concepts, redraws, CHUNK)
+        which = draw.integers(redraws, size=CHUNK)
+        values[start : start + CHUNK] = drawn[:, which, np.arange(CHUNK)].T
+    centre = score - shares.mean(axis=(1, 2), dtype=np.float64)
+    low, high = np.quantile(values, [0.025, 0.975], axis=0) + centre
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
