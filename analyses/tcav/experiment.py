@@ -8,8 +8,8 @@ pictures with the right caption. Controls of erasure are CAVs of random sets of 
 
 * RUN/tables/experiment.csv: a row per network (rho, seed), layer, class and concept, with role
   ('own caption', 'other caption'; of objects 'own content', 'other content'); reliance and
-  logit_drop of the class (see `train.py`); accuracy and note of the CAV; score, effect and
-  p_adjusted of TCAV; share and contribution of the decomposition, with low and high of the
+  logit_drop of the class (see `train.py`); accuracy and note of the CAV; score, effect, sensitivity
+  and p_adjusted of TCAV; share and contribution of the decomposition, with low and high of the
   contribution (0 and NaN of concepts that are not chosen); of erasure, by direction and by units:
   logit_change, accuracy_change, effect and p_adjusted, with `direction_` or `units_` before them;
 * RUN/tables/agreement.csv: for each layer and measure, over the classes' own captions, Spearman's
@@ -24,7 +24,9 @@ A class is found to rely on a concept where the measure has the sign of that, an
 """
 
 import argparse
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +57,7 @@ LOOKS = {  # of a role: colour, marker, size
 MEASURES = {  # column, title, what tests it, the sign of a class that relies on the concept
     "score": ("TCAV score", "p_adjusted", 1),
     "effect": ("TCAV effect", "p_adjusted", 1),
+    "sensitivity": ("TCAV sensitivity", "p_adjusted", 1),
     "share": ("IBD share of logit", "low", 1),
     "contribution": ("IBD contribution to logit", "low", 1),
     "direction_logit_change": ("logit change, direction erased", "direction_p_adjusted", -1),
@@ -125,7 +128,7 @@ def measured(
         vectors = probe.vectors.select(concepts())
         said = cl.tcav(model, images, probe.cavs, layer=layer)
         said = said[said["concept"].isin(vectors.names)]
-        table = said[[*by, "accuracy", "note", "score", "effect", "p_adjusted"]]
+        table = said[[*by, "accuracy", "note", "score", "effect", "sensitivity", "p_adjusted"]]
         parts = cl.decompose(model, images, vectors, layer=layer).table
         parts = parts[[*by, "share", "contribution", "low", "high"]]
         table = table.merge(parts, how="left", on=by)
@@ -165,7 +168,8 @@ def found(table: pd.DataFrame, measure: str) -> "pd.Series[bool]":
     _, test, sign = MEASURES[measure]
     if test == "low":  # of the contribution's interval
         return table["low"] > 0
-    return (table[test] < LEVEL) & (sign * table[measure.replace("score", "effect")] > 0)
+    said = "effect" if test == "p_adjusted" else measure  # a score is never negative
+    return (table[test] < LEVEL) & (sign * table[said] > 0)
 
 
 def agreement(table: pd.DataFrame) -> pd.DataFrame:
@@ -230,6 +234,18 @@ def panel(ax: "Axes", table: pd.DataFrame, measure: str) -> None:
     ax.tick_params(labelsize=8)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within it, no warnings of CAVs at chance: notes say it, and random sets are to be there."""
+    log = logging.getLogger("conceptlab")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -239,7 +255,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--layers", nargs="+", default=list(LAYERS), metavar="NAME")
     parser.add_argument("--threads", type=int, default=1, help="see train.py")
     given = parser.parse_args(words)
-    with threads(given.threads):
+    with threads(given.threads), quiet():
         table = study(given.run, given.layers, given.images)
     agreed = agreement(table)
     for name, rows in (("experiment", table), ("agreement", agreed)):

@@ -156,7 +156,7 @@ def decompose_image(  # noqa: PLR0913 (as `decompose`)
 
 def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of the passes)
     model: ProbedModel,
-    images: Mapping[str | int, Any],
+    images: Mapping[Any, Any],
     vectors: Cavs | ConceptVectors,
     layer: str | None = None,
     *,
@@ -214,7 +214,7 @@ def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of th
 
 
 def _columns(
-    model: ProbedModel, images: Mapping[str | int, Any], output: Output
+    model: ProbedModel, images: Mapping[Any, Any], output: Output
 ) -> NDArray[np.int64]:
     """The column of each class, where all of them have pictures."""
     if not isinstance(images, Mapping) or not images:

@@ -9,7 +9,7 @@ sets of as many units.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ class Erasure:
 
 def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     model: "ProbedModel",
-    images: Mapping[str | int, Pictures],
+    images: Mapping[Any, Pictures],
     vectors: Cavs | ConceptVectors,
     layer: str | None = None,
     *,
@@ -179,7 +179,7 @@ def _as_vectors(cavs: Cavs) -> ConceptVectors:
 
 def _check(
     model: "ProbedModel",
-    images: Mapping[str | int, Pictures],
+    images: Mapping[Any, Pictures],
     vectors: ConceptVectors,
     layer: str | None,
 ) -> None:

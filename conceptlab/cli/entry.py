@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from conceptlab.cli import effects as effects
 from conceptlab.cli import look as look
 from conceptlab.cli import studies as studies
 from conceptlab.cli import vectors as vectors

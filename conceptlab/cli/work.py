@@ -37,6 +37,7 @@ from conceptlab.cli.options import (
 from conceptlab.errors import CacheError, InputError
 
 if TYPE_CHECKING:
+    from conceptlab.models.probed import ProbedModel
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.settings import Study
     from conceptlab.study.steps import Layer
@@ -122,9 +123,9 @@ def dissect(
     from conceptlab.study.settings import DissectSettings
 
     settings = DissectSettings(tau, order, align_corners, scope, image_level)
-    study = _study(locals(), dissect=settings)
-    found = _layers(study, cache, single=netdissect_csv is not None)
-    run = _steps(study, out, found, make_dissection)
+    study = study_of(locals(), dissect=settings)
+    found = layers_of(study, cache, single=netdissect_csv is not None)
+    run = run_steps(study, out, found, make_dissection)
     if netdissect_csv is not None:
         _write_network_dissection(next(iter(found.values())), netdissect_csv)
     show(run.gather("dissect", "best").drop(columns=["ind_low", "ind_high"], errors="ignore"))
@@ -154,9 +155,10 @@ def segment(
     from conceptlab.study.settings import DissectSettings, SegmentSettings
 
     settings = SegmentSettings(loss, split=split)
-    study = _study(locals(), dissect=DissectSettings(tau), segment=settings)
-    found = _layers(study, cache)
-    show(_steps(study, out, found, make_dissection, make_segmentation).gather("segment", "scores"))
+    study = study_of(locals(), dissect=DissectSettings(tau), segment=settings)
+    found = layers_of(study, cache)
+    run = run_steps(study, out, found, make_dissection, make_segmentation)
+    show(run.gather("segment", "scores"))
 
 
 @probe_app.command("classify")
@@ -179,12 +181,12 @@ def classify(
     from conceptlab.study.run import make_classification
     from conceptlab.study.settings import ClassifySettings
 
-    study = _study(locals(), classify=ClassifySettings(split=split))
-    found = _layers(study, cache, task="classify")
-    show(_steps(study, out, found, make_classification).gather("classify", "scores"))
+    study = study_of(locals(), classify=ClassifySettings(split=split))
+    found = layers_of(study, cache, task="classify")
+    show(run_steps(study, out, found, make_classification).gather("classify", "scores"))
 
 
-def _study(given: dict[str, Any], **tables: Any) -> "Study":
+def study_of(given: dict[str, Any], **tables: Any) -> "Study":
     """A study of one model from a command's arguments and some of the study's tables."""
     from conceptlab.study.settings import DataSettings, ModelSettings, Study
 
@@ -200,16 +202,20 @@ def _study(given: dict[str, Any], **tables: Any) -> "Study":
     return Study(data, (model,), seed=options.seed, **tables)
 
 
-def _layers(
-    study: "Study", cache: Path | None, task: str = "segment", single: bool = False
+def layers_of(
+    study: "Study",
+    cache: Path | None,
+    task: str = "segment",
+    single: bool = False,
+    model: "ProbedModel | None" = None,
 ) -> "dict[tuple[str, str], Layer]":
     """(model, layer) to the layer's activations, extracted now where the cache lacks them."""
     from conceptlab.activations.extract import extract as run
     from conceptlab.study.run import open_model as open_settings
     from conceptlab.study.steps import Layer, require_splits
 
-    settings = study.models[0]
-    model, data = open_settings(settings, study.seed), open_data(study.data.spec)
+    settings, data = study.models[0], open_data(study.data.spec)
+    model = model or open_settings(settings, study.seed)
     require_splits(study, data, task)
     names = model.resolve(settings.layers)
     if single and len(names) > 1:
@@ -221,7 +227,7 @@ def _layers(
     return {(model.name, name): Layer(a, data, study) for name, a in made.items()}
 
 
-def _steps(
+def run_steps(
     study: "Study", out: Path, layers: "dict[tuple[str, str], Layer]", *makers: Maker
 ) -> "RunFolder":
     """Run some steps of layers, and put the run folder's tables together."""

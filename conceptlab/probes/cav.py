@@ -46,7 +46,8 @@ class CavProbe(BaseProbe):
         form: of the activations: 'pooled' (spatial means, K features), 'positions' (every position
             is a sample of K features) or 'flattened' (K H W features).
         random: R, random sets: counterparts and null.
-        examples: k, images of a set at most; a concept with fewer has sets of as many as it has.
+        examples: k, images of a set at most, and at most half of the training images; a concept
+            with fewer has sets of about as many as it has.
         redraws: times that a concept's images are drawn anew (bootstrap), for stability and
             intervals.
         penalty: of the squared weights, where the mean squared length of a sample is 1.
@@ -108,10 +109,13 @@ class CavProbe(BaseProbe):
             InputError: settings that make no sense, an unknown concept to set against, or fewer
                 training images than two random sets need.
         """
-        drawing = Drawing(self.against, self.random, self.examples, self.redraws, self.seed)
         settings = Settings(self.classifier, self.form, self.penalty, data.progress)
-        store = label_store(activations, data, self.label_size)
         pool = split_rows(activations, "train")
+        examples = self.examples
+        if self.against != COMPLEMENT:  # two random sets may do without a shared image
+            examples = min(examples, max(len(pool) // 2, FEWEST))
+        drawing = Drawing(self.against, self.random, examples, self.redraws, self.seed)
+        store = label_store(activations, data, self.label_size)
         sides, shown = self._sides(store, pool)
         table = store.concepts[["name", "category"]].assign(
             n_train=shown, note=[TOO_FEW if side is None else "" for side in sides]

@@ -62,7 +62,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     texts = (
         "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule",
-        "names", "model_i", "layer_i", "model_j", "layer_j", "measure", "over",
+        "names", "model_i", "layer_i", "model_j", "layer_j", "measure", "over", "class", "kind",
+        "ablation", "picture",
     )  # fmt: skip
     try:
         header = pd.read_csv(path, nrows=0).columns
@@ -200,7 +201,7 @@ class RunFolder:
     def vectors(self) -> dict[tuple[str, str, str], Path]:
         """(model, layer, task) to the vectors' file, of all steps."""
         found = {}
-        for step in ("dissect", "segment", "classify"):
+        for step in ("dissect", "segment", "classify", "tcav"):
             for model, layer, folder in self.steps(step):
                 for path in sorted(folder.glob("*.h5")):
                     found[model, layer, path.stem] = path

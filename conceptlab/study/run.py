@@ -15,9 +15,13 @@ from tqdm.auto import tqdm
 from conceptlab.activations.extract import extract
 from conceptlab.activations.store import Activations
 from conceptlab.data import load_data
+from conceptlab.errors import InputError
 from conceptlab.files import write_text
 from conceptlab.models import load_model
+from conceptlab.registry import near_matches
+from conceptlab.study.classes import AUTOMATIC, ClassPictures
 from conceptlab.study.comparison import make_comparison, require_references, write_zoom
+from conceptlab.study.effects import Effects, make_decomposition, make_erasure, make_tcav
 from conceptlab.study.examples import examples_step
 from conceptlab.study.folder import RunFolder, read_table
 from conceptlab.study.scale import spread
@@ -92,6 +96,8 @@ def run_study(
     require_references(study.compare)
     for settings in study.models[1:]:  # the first one is about to say for itself
         open_model(settings, study.seed).resolve(settings.layers)
+    if study.tcav.classes:
+        require_classes(study)
     session = Session(RunFolder(out), cache, device, progress)
     write_text(session.run.path / "study.toml", study_toml(study))
     one = partial(_run_model, session, study)
@@ -171,6 +177,7 @@ def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[
             for step in LAYER_STEPS:
                 step(session.run, name, key, layer)
                 done()
+    make_effects(session, study, model, name, layers)
     if study.compare.untrained:
         _run_untrained(session, study, data, settings, name)
     best = _best_layer(session.run, name, list(layers))
@@ -181,6 +188,63 @@ def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[
         "layers": list(layers), "report_layer": best,
         "files": {key: str(a.path) for key, a in acts.items()},
     }  # fmt: skip
+
+
+def make_effects(
+    session: Session, study: Study, model: "ProbedModel", name: str, layers: dict[str, Layer]
+) -> None:
+    """What concepts do to the study's classes, at every layer of a model that has such classes."""
+    wanted = known_classes(model, study.tcav.classes)
+    if not wanted:
+        return
+    first = next(iter(layers.values()))
+    finder = ClassPictures(model, first.data, first.activations, study.tcav.images)
+    pictures = finder.of(wanted)
+    with _bar(session, f"{name}: effects", 3 * len(layers)) as done:
+        for key, layer in layers.items():
+            effects = Effects(layer, model, pictures)
+            others = [
+                make(session.run, name, key, layer) / f"{task}.h5"
+                for make, task in (
+                    (make_segmentation, "segment"), (make_classification, "classify"),
+                )
+            ]  # fmt: skip
+            make_tcav(session.run, name, key, effects, others)
+            done()
+            if study.tcav.form != "flattened":
+                make_decomposition(session.run, name, key, effects)
+                done()
+                make_erasure(session.run, name, key, effects)
+                done()
+
+
+def require_classes(study: Study) -> None:
+    """Raise now, and not after hours, if no network has a class that the study asks about.
+
+    Raises:
+        InputError: with the nearest names.
+    """
+    models = [open_model(settings, study.seed) for settings in study.models]
+    names = [name for model in models for name in model.class_names or []]
+    for entry in study.tcav.classes:
+        name = entry.partition("=")[0]
+        if not any(known_classes(model, [entry]) for model in models):
+            raise InputError(
+                f"[tcav]: no network of the study has a class {name!r}; {near_matches(name, names)}"
+            )
+
+
+def known_classes(model: "ProbedModel", entries: Sequence[str]) -> list[str]:
+    """Those of a study's classes that a network has; the others are told in the log."""
+    known = set(model.class_names or [])
+    found = []
+    for entry in entries:
+        name = entry.partition("=")[0]
+        if name == AUTOMATIC or name.isdecimal() or name in known:
+            found.append(entry)
+        else:
+            log.info("%s has no class %r", model.name, name)
+    return found
 
 
 def _extract(

@@ -4,17 +4,20 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from conceptlab.activations.labels import LARGEST_LABELS
 from conceptlab.activations.target import DTYPES
+from conceptlab.analysis.basis import METHODS
 from conceptlab.analysis.compare import MEASURES
 from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
 from conceptlab.numerics.geometry import FITS
+from conceptlab.probes.cav_train import Settings
+from conceptlab.probes.cavs import Drawing
 from conceptlab.probes.dissect import ORDERS, SCOPES
 from conceptlab.probes.segmentation import LOSSES
 from conceptlab.registry import near_matches
@@ -156,6 +159,41 @@ class ResampleSettings:
 
 
 @dataclass(frozen=True)
+class TcavSettings:
+    """[tcav]: what concepts do to classes: TCAV, basis decomposition, erasure.
+
+    `classes` lists CLASS, CLASS=CONCEPT (pictures of the data set that show it), CLASS=FOLDER, or
+    '*' for classes chosen by themselves; without any, the steps are left out. A network that lacks
+    a class is asked about the others. `images` are those of a class; `erase` is how many concepts
+    are taken out of each layer, those of the strongest effects. The others are settings of
+    `conceptlab.CavProbe`, `conceptlab.decompose` and `conceptlab.erase`.
+    """
+
+    classes: tuple[str, ...] = ()
+    images: int = 50
+    against: str = "complement"
+    classifier: str = "ridge"
+    form: str = "pooled"
+    random: int = 50
+    examples: int = 50
+    redraws: int = 10
+    min_examples: int = 10
+    method: str = "greedy"
+    components: int = 7
+    centred: bool = False
+    units: int = 10
+    erase: int = 12
+
+    def __post_init__(self) -> None:
+        _at_least(2, images=self.images, min_examples=self.min_examples)
+        _at_least(1, components=self.components, units=self.units)
+        _at_least(0, erase=self.erase)
+        _one_of(METHODS, method=self.method)
+        Drawing(self.against, self.random, self.examples, self.redraws, 0)
+        Settings(self.classifier, self.form, 1.0)
+
+
+@dataclass(frozen=True)
 class CompareSettings:
     """[compare]: neighbours per concept, sums to look up, controls, measures, references.
 
@@ -199,6 +237,7 @@ class Study:
     compare: CompareSettings = field(default_factory=CompareSettings)
     pack: PackSettings = field(default_factory=PackSettings)
     resample: ResampleSettings = field(default_factory=ResampleSettings)
+    tcav: TcavSettings = field(default_factory=TcavSettings)
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -241,6 +280,7 @@ TABLES: dict[str, type[Any]] = {
     "compare": CompareSettings,
     "pack": PackSettings,
     "resample": ResampleSettings,
+    "tcav": TcavSettings,
 }
 
 
@@ -339,7 +379,15 @@ def _relative(study: Study, folder: Path) -> Study:
     if compare.words:
         compare = replace(compare, words=place(compare.words))
     data = replace(study.data, spec=spec(study.data.spec))
-    return replace(study, data=data, models=models, compare=compare)
+    classes = tuple(_class_place(entry, place) for entry in study.tcav.classes)
+    tcav = replace(study.tcav, classes=classes)
+    return replace(study, data=data, models=models, compare=compare, tcav=tcav)
+
+
+def _class_place(entry: str, place: Callable[[str], str]) -> str:
+    """CLASS=FOLDER with the folder's path made absolute, where there is one."""
+    name, equals, source = entry.partition("=")
+    return f"{name}={place(source)}" if equals and os.path.isdir(place(source)) else entry
 
 
 def study_toml(study: Study) -> str:

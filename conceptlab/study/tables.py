@@ -9,6 +9,7 @@ from conceptlab.analysis.neighbours import neighbours, parse_sum
 from conceptlab.errors import InputError
 from conceptlab.probes.base import TOO_FEW
 from conceptlab.study.comparison import write_distances
+from conceptlab.study.effects import write_effects
 from conceptlab.study.examples import publish_examples
 from conceptlab.study.folder import RunFolder, safe
 from conceptlab.study.frames import joined, labelled, learned
@@ -43,6 +44,7 @@ def write_tables(run: RunFolder, study: Study) -> None:
     for (model, layer, task), vectors in loaded.items():
         vectors.save(run.path / "vectors" / safe(model) / safe(layer) / f"{task}.h5")
     write_overlaps(run, concepts, loaded, study.seed)
+    write_effects(run, concepts)
     _write_neighbours(run, loaded, study.compare)
     write_distances(run, loaded, study.compare)
     publish_examples(run)

@@ -1,0 +1,460 @@
+"""What CamVid's objects and colours do to classes of two ImageNet networks.
+
+    python analyses/tcav/imagenet.py --data PATH [--out DIR] [--cache DIR] [--images N] [--seed S]
+        [--networks NAME ...] [--layers LAYER ...] [--classes N]
+
+PATH holds `camvid/` (a folder data set), `photos/`, and the weights `squeezenet1_0_imagenet` and
+`mobilenet_v2_imagenet.safetensors`. Classes are those that stand most often among the five highest
+of a frame, over both networks and the frames outside train; a class's pictures are the N of these
+frames in which the network gives it the highest probability.
+
+Almost all frames show sky, road, black or white somewhere, so whether they do says nothing. CAVs and
+classification probes therefore tell frames that show more of a concept than the median frame of
+train from the rest; where the median is nothing, frames that show it. Segmentation probes have the
+pixels themselves. The vectors are called 'cav-complement', 'cav-random' (against random frames),
+'segmentation' and 'classification'. Writes into DIR (runs/tcav-imagenet), tables/:
+
+* predictions.csv: of each network and class, in how many frames it is highest, or among five;
+* tcav.csv: the table of `conceptlab.tcav`, with network and vectors, the interval as low and high;
+* decomposition.csv, classes.csv: the tables of `conceptlab.decompose`, likewise;
+* photos.csv: those of single photographs, along segmentation vectors;
+* erasure.csv: that of `conceptlab.erase` along 'cav-complement', against CAVs of random sets;
+* random.csv: TCAV with CAVs of random sets of frames in the place of concepts: 5 % are to have
+  p < 0.05;
+* tints.csv: TCAV with CAVs of tinted frames, beside truth, the change of the logit when the class's
+  own frames are tinted, with its standard error: score and truth are to have one sign;
+* families.csv: of each concept what it is encoded, used, contributing and erased, means of the
+  sizes over classes;
+
+and figures/: tcav-, families-, erasure-, sankey-NETWORK-LAYER.png and photos-NETWORK.png.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+import conceptlab as cl
+from conceptlab.views.plots_decomposition import plot_image_row
+from conceptlab.views.plots_erasure import plot_erasure
+from conceptlab.views.plots_sankey import plot_sankey
+from conceptlab.views.plots_tcav import plot_families, plot_tcav
+
+NETWORKS: dict[str, tuple[str, str, dict[str, Any], tuple[str, ...]]] = {
+    "squeezenet": (
+        "torchvision:squeezenet1_0", "squeezenet1_0_imagenet", {}, ("features.8", "features.12"),
+    ),
+    "mobilenet": (
+        "torchvision:mobilenet_v2", "mobilenet_v2_imagenet",
+        {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}, ("features.13", "features.18"),
+    ),
+}  # fmt: skip
+PHOTOS = {"chelsea": "Egyptian cat", "coffee": "espresso", "rocket": "missile", "camera": "tripod"}
+TINTS = {"red": "#ff0000", "yellow": "#ffe000", "green": "#00b000", "blue": "#0030ff"}
+COLORED = ("fire engine", "school bus", "cucumber", "indigo bunting")  # one for each tint
+TINTED = 40  # frames of a tinted set
+RANDOM_SETS = 16  # sets of frames that are no concept
+CONTROL_IMAGES = 4  # of a class, for the controls of erasure
+MEASURES = ["encoded", "used", "contributing", "erased"]
+Vectors = dict[str, Any]  # by kind
+Pictures = dict[str, "cl.Rows"]  # by class
+
+
+class Relabelled(cl.ProbeDataset):
+    """The pictures of a data set with other labels, which hold for whole pictures.
+
+    Args:
+        data: whose pictures and splits they are; activations of these serve both.
+        shown: (N, C) whether a picture shows a concept.
+        catalogue: (C,) columns name, category.
+    """
+
+    def __init__(
+        self, data: "cl.ProbeDataset", shown: NDArray[np.bool_], catalogue: pd.DataFrame
+    ) -> None:
+        self.spec, self.name, self.planes = data.spec, data.name, 1
+        self.splits, self.names, self.root = data.splits, data.names, data.root
+        self.catalogue = catalogue.assign(level="image")
+        self._data, self._shown = data, shown
+        nothing = np.full((1, 32, 32), -1, dtype=np.int32)
+        self._blank = replace(data.labels(0), planes=nothing, unlabelled=None)
+
+    def image(self, i: int) -> Image.Image:
+        return self._data.image(i)
+
+    def labels(self, i: int) -> Any:
+        return replace(self._blank, image_concepts=np.flatnonzero(self._shown[i]))
+
+    def validate(self) -> list[Any]:
+        return self._data.validate()
+
+    def _image_bytes(self, i: int) -> bytes:
+        return self._data._image_bytes(i)
+
+    def _label_bytes(self) -> Iterator[bytes]:
+        yield self._shown.tobytes()
+
+
+@dataclass(frozen=True)
+class Frames:
+    """CamVid with three kinds of labels.
+
+    Args:
+        pixels: as it is.
+        much: frames that show more of a concept than the median frame of train.
+        random: sets of half the frames, drawn at random.
+        seed: of all that is drawn.
+    """
+
+    pixels: "cl.ProbeDataset"
+    much: "cl.ProbeDataset"
+    random: "cl.ProbeDataset"
+    seed: int
+
+    @classmethod
+    def of(cls, data: "cl.ProbeDataset", seed: int) -> "Frames":
+        """Those of a data set; areas are counted once, in one pass."""
+        area = np.zeros((len(data), len(data.catalogue)))
+        for i in range(len(data)):
+            for concept, mask in data.masks(i).items():
+                area[i, concept] = mask.mean()
+        much = area > np.median(area[data.splits == "train"], axis=0)
+        draw = np.random.default_rng([seed, 1])
+        chance = draw.random((len(data), RANDOM_SETS)) < 0.5
+        names = [f"random {i}" for i in range(RANDOM_SETS)]
+        sets = pd.DataFrame({"name": names, "category": "random"})
+        known = data.catalogue[["name", "category"]]
+        return cls(data, Relabelled(data, much, known), Relabelled(data, chance, sets), seed)
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Frames that no vector is learned from."""
+        return np.flatnonzero(self.pixels.splits != "train")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, where it is asked, and what it says of the held-out frames.
+
+    Args:
+        name: short.
+        model: ready.
+        layers: of it.
+        logits: (n, 1000).
+    """
+
+    name: str
+    model: "cl.ProbedModel"
+    layers: tuple[str, ...]
+    logits: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, name: str, folder: Path, frames: Frames, layers: Sequence[str] | None) -> "Network":
+        """One of those above, with its weights; the last of the layers is the one of the photos."""
+        spec, weights, settings, known = NETWORKS[name]
+        model = cl.load_model(spec, weights=folder / f"{weights}.safetensors", **settings)
+        kept = tuple(layer for layer in known if layers is None or layer in layers) or known[-1:]
+        said = logits_of(model, cl.Rows(frames.pixels, frames.held_out))
+        return cls(name, model, kept, said)
+
+    def predictions(self) -> pd.DataFrame:
+        """A row for each class: network, class, first, among_five, n."""
+        order = np.argsort(-self.logits, axis=1)
+        count = self.logits.shape[1]
+        return pd.DataFrame(
+            {
+                "network": self.name,
+                "class": self.model.class_names,
+                "first": np.bincount(order[:, 0], minlength=count),
+                "among_five": np.bincount(order[:, :5].ravel(), minlength=count),
+                "n": len(order),
+            }
+        )
+
+    def pictures(self, classes: Sequence[str], frames: Frames, count: int) -> Pictures:
+        """The frames in which the network believes most in each class."""
+        peak = self.logits.max(axis=1, keepdims=True)
+        sure = self.logits - peak - np.log(np.exp(self.logits - peak).sum(axis=1, keepdims=True))
+        names = list(self.model.class_names or ())
+        best = {name: np.argsort(-sure[:, names.index(name)])[:count] for name in classes}
+        return {
+            name: cl.Rows(frames.pixels, np.sort(frames.held_out[rows]))
+            for name, rows in best.items()
+        }
+
+
+def logits_of(model: "cl.ProbedModel", pictures: Sequence[Image.Image]) -> NDArray[np.float64]:
+    """(n, 1000) what a network says of some pictures."""
+    parts = []
+    for start in range(0, len(pictures), 32):
+        some = range(start, min(start + 32, len(pictures)))
+        with torch.inference_mode():
+            parts.append(model.module(model.prepare([pictures[i] for i in some])).double().numpy())
+    return np.concatenate(parts)
+
+
+def learned(acts: "cl.Activations", frames: Frames) -> tuple[Vectors, Vectors, pd.DataFrame]:
+    """Vectors of concepts and of random sets by kind, and how well the concepts are encoded."""
+    cavs, chance = (
+        {
+            f"cav-{against}": cl.CavProbe(against=against, seed=frames.seed).fit(acts, data).cavs
+            for against in ("complement", "random")
+        }
+        for data in (frames.much, frames.random)
+    )
+    segment = cl.SegmentationProbe(seed=frames.seed).fit(acts, frames.pixels)
+    classify = cl.ClassificationProbe(seed=frames.seed).fit(acts, frames.much)
+    known = cavs["cav-complement"].vectors.concepts
+    scores = {
+        "segmentation": segment.score(acts, frames.pixels, split="test").set_index("concept")[
+            "iou_set"
+        ],
+        "classification": classify.score(acts, frames.much, split="test").set_index("concept")[
+            "accuracy"
+        ],
+        "cav-complement": known.set_index("name")["accuracy"],
+    }
+    encoded = pd.concat(
+        [s.rename("encoded").rename_axis("concept").reset_index().assign(vectors=kind)
+         for kind, s in scores.items()]
+    )  # fmt: skip
+    own = {"segmentation": segment.vectors, "classification": classify.vectors}
+    return {**cavs, **own}, chance, encoded
+
+
+def sensitivities(
+    network: Network, images: Pictures, vectors: Sequence[Vectors], seed: int
+) -> pd.DataFrame:
+    """TCAV along vectors of several layers; tests of one kind are corrected together.
+
+    Args:
+        network: the network.
+        images: class to pictures.
+        vectors: of each layer.
+        seed: of the intervals.
+    """
+    parts = []
+    for kind in vectors[0]:
+        table = cl.tcav(network.model, images, [own[kind] for own in vectors], seed=seed)
+        parts.append(table.assign(vectors=kind))
+    found = pd.concat(parts, ignore_index=True)
+    found[["low", "high"]] = found["interval"].to_list()
+    return labelled(found.drop(columns="interval"), network)
+
+
+def labelled(table: pd.DataFrame, network: Network) -> pd.DataFrame:
+    """The table with the network in front, and the vectors if it has them."""
+    table = table.assign(network=network.name)
+    first = [name for name in ("network", "vectors", "layer") if name in table]
+    return table[[*first, *table.columns.difference(first, sort=False)]]
+
+
+def decomposed(
+    network: Network, images: Pictures, vectors: Sequence[Vectors], seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Basis decompositions along two kinds of vectors: of concepts, and of classes."""
+    tables, classes = [], []
+    for own in vectors:
+        for kind in ("cav-complement", "segmentation"):
+            found = cl.decompose(network.model, images, own[kind], components=22, seed=seed)
+            layer = found.table["layer"].iloc[0]
+            tables.append(found.table.assign(vectors=kind))
+            classes.append(found.classes.assign(vectors=kind, layer=layer))
+    return labelled(pd.concat(tables), network), labelled(pd.concat(classes), network)
+
+
+def erased(
+    network: Network, images: Pictures, vectors: Sequence[Vectors], chance: Sequence[Vectors]
+) -> pd.DataFrame:
+    """Erasure of each concept along its CAV, against CAVs of random sets of frames."""
+    kind, few = "cav-complement", {name: rows[:: max(1, len(rows) // 10)]
+                                   for name, rows in images.items()}  # fmt: skip
+    parts = [
+        cl.erase(
+            network.model, few, own[kind].vectors, random=null[kind].vectors,
+            control_images=CONTROL_IMAGES,
+        ).table
+        for own, null in zip(vectors, chance, strict=True)
+    ]  # fmt: skip
+    return labelled(pd.concat(parts).assign(vectors=kind), network)
+
+
+def tinted(picture: Image.Image, color: str) -> Image.Image:
+    """A picture half of which is shades of one colour."""
+    shades = ImageOps.colorize(picture.convert("L"), "black", "white", mid=color)
+    return Image.blend(picture, shades, 0.5)
+
+
+def tints(network: Network, frames: Frames, count: int) -> pd.DataFrame:
+    """TCAV of tints beside what tints really do, for classes that are known for a colour."""
+    data, draw = frames.pixels, np.random.default_rng([frames.seed, 2])
+    rows = draw.permutation(np.flatnonzero(data.splits == "train"))
+    size = min(TINTED, len(rows) // 4)
+    own = [data.image(int(i)) for i in rows[:size]]
+    sets = {name: [tinted(picture, color) for picture in own] for name, color in TINTS.items()}
+    pool = cl.Rows(data, rows[size : 4 * size])
+    cavs = [
+        cl.picture_cavs(network.model, sets, pool, layer=layer, examples=size, seed=frames.seed)
+        for layer in network.layers
+    ]
+    asked = draw.choice(frames.held_out, min(count, len(frames.held_out)), replace=False)
+    plain = [data.image(int(i)) for i in asked]
+    table = cl.tcav(network.model, dict.fromkeys(COLORED, plain), cavs, seed=frames.seed)
+    names = list(network.model.class_names or ())
+    columns = [names.index(name) for name in COLORED]
+    before = logits_of(network.model, plain)[:, columns]
+    truth = []
+    for name, color in TINTS.items():
+        after = logits_of(network.model, [tinted(p, color) for p in plain])[:, columns]
+        change = after - before
+        error = change.std(axis=0, ddof=1) / np.sqrt(len(plain))
+        own_rows = {"class": COLORED, "concept": name, "truth": change.mean(axis=0)}
+        truth.append(pd.DataFrame({**own_rows, "truth_error": error}))
+    table = table.merge(pd.concat(truth), on=["class", "concept"]).drop(columns="interval")
+    return labelled(table, network)
+
+
+def families(
+    encoded: pd.DataFrame, used: pd.DataFrame, parts: pd.DataFrame, gone: pd.DataFrame
+) -> pd.DataFrame:
+    """Each concept's four measures along one vector; means of the sizes over classes."""
+    at = ["network", "layer", "vectors", "concept"]
+    table = encoded.merge(used[[*at, "category"]].drop_duplicates(), on=at)
+    chosen = gone[gone["ablation"] == "direction"]
+    for name, rows, column in (
+        ("used", used, "effect"), ("contributing", parts, "share"),
+        ("erased", chosen, "logit_change"),
+    ):  # fmt: skip
+        count = rows.groupby(at[:3])["class"].nunique()
+        sums = rows.assign(size=rows[column].abs()).groupby(at)["size"].sum()
+        table = table.merge((sums / count).rename(name).reset_index(), how="left", on=at)
+    decomposition = table["vectors"].isin(parts["vectors"])
+    table["contributing"] = table["contributing"].where(
+        ~decomposition, table["contributing"].fillna(0.0)
+    )
+    return table[[*at[:3], "concept", "category", *MEASURES]]
+
+
+def photographs(
+    network: Network, vectors: "cl.ConceptVectors", folder: Path
+) -> tuple[pd.DataFrame, Figure]:
+    """What speaks for the class of each photograph, and where: a table, and a row of pictures."""
+    figure = Figure(figsize=(9.5, 2.1 * len(PHOTOS)), layout="constrained")
+    grid = figure.subplots(len(PHOTOS), 5, squeeze=False)
+    paths = {path.stem: path for path in cl.folder_pictures(folder / "photos")}
+    parts = []
+    for axes, (stem, target) in zip(grid, PHOTOS.items(), strict=True):
+        found = cl.decompose_image(network.model, paths[stem], vectors, target, components=22)
+        drawn = plot_image_row(found, axes=axes)
+        for ax in axes[len(drawn) :]:
+            ax.set_axis_off()
+        parts.append(found.table.assign(photo=stem, explained=found.explained))
+    return labelled(pd.concat(parts), network), figure
+
+
+class Output:
+    """Where tables and figures go.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("tables", "figures"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+
+    def table(self, name: str, parts: Sequence[pd.DataFrame]) -> None:
+        """Write the tables of all networks as one, and say so."""
+        path = self.folder / "tables" / f"{name}.csv"
+        pd.concat(parts).to_csv(path, index=False, float_format="%.6g")
+        print(path)
+
+    def figure(self, name: str, figure: Any) -> None:
+        """Write a figure, and say so."""
+        path = self.folder / "figures" / f"{name}.png"
+        figure.savefig(path, dpi=150)
+        print(path)
+
+
+def draw(out: Output, network: Network, tables: dict[str, pd.DataFrame]) -> None:
+    """The figures of each layer."""
+    for layer in network.layers:
+        own = {
+            name: table[(table["layer"] == layer) & (table["vectors"] == "cav-complement")]
+            for name, table in tables.items()
+        }
+        for name, plot in (
+            ("tcav", plot_tcav), ("erasure", plot_erasure), ("families", plot_families),
+            ("decomposition", plot_sankey),
+        ):  # fmt: skip
+            title = "sankey" if name == "decomposition" else name
+            out.figure(f"{title}-{network.name}-{layer}", plot(own[name]).get_figure())
+
+
+def study(
+    network: Network, frames: Frames, classes: Sequence[str], given: argparse.Namespace, out: Output
+) -> dict[str, pd.DataFrame]:
+    """Everything that is asked of one network, by the name of its table."""
+    seed = given.seed
+    images = network.pictures(classes, frames, given.images)
+    acts = cl.extract(network.model, frames.pixels, layers=network.layers, cache=given.cache)
+    found = [learned(acts[layer], frames) for layer in network.layers]
+    vectors, chance = [own for own, _, _ in found], [null for _, null, _ in found]
+    encoded = pd.concat(
+        score.assign(network=network.name, layer=layer)
+        for layer, (_, _, score) in zip(network.layers, found, strict=True)
+    )
+    tables = {"tcav": sensitivities(network, images, vectors, seed)}
+    tables["random"] = sensitivities(network, images, chance, seed)
+    tables["decomposition"], tables["classes"] = decomposed(network, images, vectors, seed)
+    tables["erasure"] = erased(network, images, vectors, chance)
+    tables["families"] = families(
+        encoded, tables["tcav"], tables["decomposition"], tables["erasure"]
+    )
+    draw(out, network, {k: t for k, t in tables.items() if k not in ("random", "classes")})
+    tables["tints"] = tints(network, frames, given.images)
+    tables["photos"], figure = photographs(network, vectors[-1]["segmentation"], given.data)
+    out.figure(f"photos-{network.name}", figure)
+    return tables
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, metavar="PATH")
+    parser.add_argument("--out", type=Path, default=Path("runs/tcav-imagenet"), metavar="DIR")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="of the activations")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=30, help="pictures of a class")
+    parser.add_argument("--classes", type=int, default=7, help="how many")
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="some of them")
+    given = parser.parse_args(words)
+    out = Output(given.out)
+    try:
+        data = cl.load_data(f"folder:{given.data / 'camvid'},colors=true")
+        frames = Frames.of(data, given.seed)
+        networks = [Network.of(name, given.data, frames, given.layers) for name in given.networks]
+        said = pd.concat([network.predictions() for network in networks])
+        often = said.groupby("class", sort=False)["among_five"].sum().nlargest(given.classes)
+        out.table("predictions", [said[said["among_five"] > 0]])
+        found = [study(network, frames, list(often.index), given, out) for network in networks]
+    except (cl.ConceptlabError, OSError) as error:
+        sys.exit(f"{parser.prog}: {' '.join(str(error).split())}")
+    for name in found[0]:
+        out.table(name, [tables[name] for tables in found])
+
+
+if __name__ == "__main__":
+    main()
