@@ -131,6 +131,7 @@ def studied(tmp_path_factory):
         ResampleSettings,
         SegmentSettings,
         Study,
+        TcavSettings,
     )
 
     place = tmp_path_factory.mktemp("studied")
@@ -149,6 +150,9 @@ def studied(tmp_path_factory):
         resample=ResampleSettings(draws=3),
         compare=CompareSettings(
             untrained=False, draws=20, arithmetic=("grass - green", "sky - blue")
+        ),
+        tcav=TcavSettings(
+            classes=("street", "kitchen"), images=6, random=6, examples=10, redraws=2, erase=2
         ),
     )  # fmt: skip
     run_study(study, place / "run", cache=place / "cache")

@@ -1,9 +1,9 @@
 """False positive rate and power of TCAV's tests on networks whose reliance is known.
 
-    python analyses/benchmarks/tcav_levels.py [--seeds 200] [--classifiers ridge svm]
+    python analyses/benchmarks/tcav_levels.py [--seeds 200] [--classifiers ridge svm] [--units 64]
 
-Each seed draws a network of 24 units, eight on each of the picture's channels, whose four classes
-read the eight of the first channel alone; 2,000 random pictures; and concepts of 50 pictures:
+Each seed draws a network of units on each of the picture's channels, whose four classes read those
+of the first channel alone; 2,000 random pictures; and concepts of 50 pictures:
 
 * other: brighter by one standard deviation in the channels that no class reads. The classes are
   independent of such a concept by construction, however well its pictures are told from others.
@@ -35,7 +35,7 @@ import conceptlab as cl
 from conceptlab.analysis.sensitivity import measure
 
 LEVEL = 0.05
-SIDE, UNITS, CLASSES = 4, 8, 4
+SIDE, CLASSES = 4, 4
 POOL, PICTURES, SETS = 2000, 50, 50
 NULLS, IMAGES = 5, 20  # concepts of each kind without effect; pictures of a class
 BRIGHTER, MOVED = 1.0, 1.0  # standard deviations
@@ -45,20 +45,20 @@ KINDS = {"other": "false_positives_other", "none": "false_positives_none", "read
 class Reader(nn.Module):
     """Units on each channel, of which the classes read the first channel's."""
 
-    def __init__(self) -> None:
+    def __init__(self, units: int) -> None:
         super().__init__()
-        self.units = nn.Sequential(nn.Conv2d(3, 3 * UNITS, SIDE, groups=3), nn.ReLU())
-        self.head = nn.Sequential(nn.Linear(UNITS, 16), nn.Tanh(), nn.Linear(16, CLASSES))
+        self.units = nn.Sequential(nn.Conv2d(3, 3 * units, SIDE, groups=3), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(units, 16), nn.Tanh(), nn.Linear(16, CLASSES))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(n, classes) scores of pictures (n, 3, S, S)."""
-        scores: Tensor = self.head(self.units(pictures)[:, :UNITS, 0, 0])
+        scores: Tensor = self.head(self.units(pictures)[:, : self.head[0].in_features, 0, 0])
         return scores
 
 
-def network(generator: torch.Generator) -> cl.ProbedModel:
+def network(units: int, generator: torch.Generator) -> cl.ProbedModel:
     """A `Reader` of random weights."""
-    module = Reader()
+    module = Reader(units)
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             fan = part.weight[0].numel()
@@ -85,15 +85,15 @@ def concepts(model: cl.ProbedModel, generator: torch.Generator) -> dict[str, Ten
     return sets
 
 
-def found(seed: int, classifier: str) -> pd.DataFrame:
+def found(seed: int, classifier: str, penalty: float, units: int) -> pd.DataFrame:
     """What the tests say of a seed: columns class, concept, kind, p_value, p_rank, p_captum."""
     generator = torch.Generator().manual_seed(seed)
-    model = network(generator)
+    model = network(units, generator)
     sets = concepts(model, generator)
     pool = torch.randn(POOL, 3, SIDE, SIDE, generator=generator)
     cavs = cl.picture_cavs(
-        model, sets, pool, layer="units", classifier=classifier, counterparts=SETS,
-        examples=PICTURES, redraws=0, batch_size=256, seed=seed,
+        model, sets, pool, layer="units", classifier=classifier, penalty=penalty,
+        counterparts=SETS, examples=PICTURES, redraws=0, batch_size=256, seed=seed,
     )  # fmt: skip
     images = {
         which: torch.randn(IMAGES, 3, SIDE, SIDE, generator=generator) for which in range(CLASSES)
@@ -143,15 +143,18 @@ def main() -> None:
     parser.add_argument(
         "--classifiers", nargs="+", default=["ridge", "logistic", "svm", "difference"]
     )
+    parser.add_argument("--penalty", type=float, default=0.1)
+    parser.add_argument("--units", type=int, default=8, help="on each channel")
     arguments = parser.parse_args()
     logging.getLogger("conceptlab").setLevel(logging.ERROR)  # random concepts are at chance
     for classifier in arguments.classifiers:
         start = time.perf_counter()
         seeds = range(arguments.first, arguments.first + arguments.seeds)
-        tables = [found(seed, classifier) for seed in seeds]
+        tables = [found(seed, classifier, arguments.penalty, arguments.units) for seed in seeds]
         for test, column in (("t", "p_value"), ("rank", "p_rank"), ("captum", "p_captum")):
             line = {
-                "classifier": classifier, "test": test, "seeds": len(tables),
+                "classifier": classifier, "penalty": arguments.penalty,
+                "units": 3 * arguments.units, "test": test, "seeds": len(tables),
                 **rates(tables, column),
             }  # fmt: skip
             print(json.dumps(line), flush=True)

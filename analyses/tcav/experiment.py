@@ -25,6 +25,7 @@ A class is found to rely on a concept where the measure has the sign of that, an
 
 import argparse
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -255,8 +256,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--layers", nargs="+", default=list(LAYERS), metavar="NAME")
     parser.add_argument("--threads", type=int, default=1, help="see train.py")
     given = parser.parse_args(words)
-    with threads(given.threads), quiet():
-        table = study(given.run, given.layers, given.images)
+    try:
+        with threads(given.threads), quiet():
+            table = study(given.run, given.layers, given.images)
+    except (cl.ConceptlabError, OSError) as error:
+        sys.exit(f"{parser.prog}: {' '.join(str(error).split())}")
     agreed = agreement(table)
     for name, rows in (("experiment", table), ("agreement", agreed)):
         path = given.run / "tables" / f"{name}.csv"

@@ -8,17 +8,19 @@ PATH holds `camvid/` (a folder data set), `photos/`, and the weights `squeezenet
 of a frame, over both networks and the frames outside train; a class's pictures are the N of these
 frames in which the network gives it the highest probability.
 
-Almost all frames show sky, road, black or white somewhere, so whether they do says nothing. CAVs and
-classification probes therefore tell frames that show more of a concept than the median frame of
+Almost all frames show sky, road, black or white somewhere, so whether they do says nothing. CAVs
+and classification probes therefore tell frames that show more of a concept than the median frame of
 train from the rest; where the median is nothing, frames that show it. Segmentation probes have the
 pixels themselves. The vectors are called 'cav-complement', 'cav-random' (against random frames),
 'segmentation' and 'classification'. Writes into DIR (runs/tcav-imagenet), tables/:
 
 * predictions.csv: of each network and class, in how many frames it is highest, or among five;
 * tcav.csv: the table of `conceptlab.tcav`, with network and vectors, the interval as low and high;
-* decomposition.csv, classes.csv: the tables of `conceptlab.decompose`, likewise;
+* decomposition.csv, classes.csv: the tables of `conceptlab.decompose`, likewise, along
+  'cav-complement', and along 'segmentation' at the last layer;
 * photos.csv: those of single photographs, along segmentation vectors;
-* erasure.csv: that of `conceptlab.erase` along 'cav-complement', against CAVs of random sets;
+* erasure.csv: that of `conceptlab.erase` along 'cav-complement' at the last layer (what follows a
+  middle layer is slow to run so often), against CAVs of random sets;
 * random.csv: TCAV with CAVs of random sets of frames in the place of concepts: 5 % are to have
   p < 0.05;
 * tints.csv: TCAV with CAVs of tinted frames, beside truth, the change of the logit when the class's
@@ -26,7 +28,7 @@ pixels themselves. The vectors are called 'cav-complement', 'cav-random' (agains
 * families.csv: of each concept what it is encoded, used, contributing and erased, means of the
   sizes over classes;
 
-and figures/: tcav-, families-, erasure-, sankey-NETWORK-LAYER.png and photos-NETWORK.png.
+and figures/: tcav-, families-, sankey-NETWORK-LAYER.png, erasure-, photos-NETWORK.png.
 """
 
 import argparse
@@ -62,8 +64,9 @@ PHOTOS = {"chelsea": "Egyptian cat", "coffee": "espresso", "rocket": "missile", 
 TINTS = {"red": "#ff0000", "yellow": "#ffe000", "green": "#00b000", "blue": "#0030ff"}
 COLORED = ("fire engine", "school bus", "cucumber", "indigo bunting")  # one for each tint
 TINTED = 40  # frames of a tinted set
+MOST = 22  # concepts in a basis: all
 RANDOM_SETS = 16  # sets of frames that are no concept
-CONTROL_IMAGES = 4  # of a class, for the controls of erasure
+ERASED_IMAGES = 10  # of a class
 MEASURES = ["encoded", "used", "contributing", "erased"]
 Vectors = dict[str, Any]  # by kind
 Pictures = dict[str, "cl.Rows"]  # by class
@@ -261,31 +264,27 @@ def labelled(table: pd.DataFrame, network: Network) -> pd.DataFrame:
 def decomposed(
     network: Network, images: Pictures, vectors: Sequence[Vectors], seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Basis decompositions along two kinds of vectors: of concepts, and of classes."""
+    """Basis decompositions along CAVs, and segmentation vectors at the last layer: two tables."""
     tables, classes = [], []
-    for own in vectors:
-        for kind in ("cav-complement", "segmentation"):
-            found = cl.decompose(network.model, images, own[kind], components=22, seed=seed)
-            layer = found.table["layer"].iloc[0]
-            tables.append(found.table.assign(vectors=kind))
-            classes.append(found.classes.assign(vectors=kind, layer=layer))
+    asked = [("cav-complement", own) for own in vectors] + [("segmentation", vectors[-1])]
+    for kind, own in asked:
+        found = cl.decompose(network.model, images, own[kind], components=MOST, seed=seed)
+        layer = found.table["layer"].iloc[0]
+        tables.append(found.table.assign(vectors=kind))
+        classes.append(found.classes.assign(vectors=kind, layer=layer))
     return labelled(pd.concat(tables), network), labelled(pd.concat(classes), network)
 
 
 def erased(
-    network: Network, images: Pictures, vectors: Sequence[Vectors], chance: Sequence[Vectors]
+    network: Network, images: Pictures, vectors: Vectors, chance: Vectors, seed: int
 ) -> pd.DataFrame:
     """Erasure of each concept along its CAV, against CAVs of random sets of frames."""
-    kind, few = "cav-complement", {name: rows[:: max(1, len(rows) // 10)]
-                                   for name, rows in images.items()}  # fmt: skip
-    parts = [
-        cl.erase(
-            network.model, few, own[kind].vectors, random=null[kind].vectors,
-            control_images=CONTROL_IMAGES,
-        ).table
-        for own, null in zip(vectors, chance, strict=True)
-    ]  # fmt: skip
-    return labelled(pd.concat(parts).assign(vectors=kind), network)
+    kind = "cav-complement"
+    few = {name: rows[:: -(-len(rows) // ERASED_IMAGES)] for name, rows in images.items()}
+    found = cl.erase(
+        network.model, few, vectors[kind].vectors, random=chance[kind].vectors, seed=seed
+    )
+    return labelled(found.table.assign(vectors=kind), network)
 
 
 def tinted(picture: Image.Image, color: str) -> Image.Image:
@@ -337,10 +336,9 @@ def families(
         count = rows.groupby(at[:3])["class"].nunique()
         sums = rows.assign(size=rows[column].abs()).groupby(at)["size"].sum()
         table = table.merge((sums / count).rename(name).reset_index(), how="left", on=at)
-    decomposition = table["vectors"].isin(parts["vectors"])
-    table["contributing"] = table["contributing"].where(
-        ~decomposition, table["contributing"].fillna(0.0)
-    )
+    keys = ["layer", "vectors"]
+    tried = pd.MultiIndex.from_frame(table[keys]).isin(pd.MultiIndex.from_frame(parts[keys]))
+    table.loc[tried, "contributing"] = table.loc[tried, "contributing"].fillna(0.0)
     return table[[*at[:3], "concept", "category", *MEASURES]]
 
 
@@ -353,7 +351,7 @@ def photographs(
     paths = {path.stem: path for path in cl.folder_pictures(folder / "photos")}
     parts = []
     for axes, (stem, target) in zip(grid, PHOTOS.items(), strict=True):
-        found = cl.decompose_image(network.model, paths[stem], vectors, target, components=22)
+        found = cl.decompose_image(network.model, paths[stem], vectors, target, components=MOST)
         drawn = plot_image_row(found, axes=axes)
         for ax in axes[len(drawn) :]:
             ax.set_axis_off()
@@ -387,18 +385,17 @@ class Output:
 
 
 def draw(out: Output, network: Network, tables: dict[str, pd.DataFrame]) -> None:
-    """The figures of each layer."""
-    for layer in network.layers:
-        own = {
-            name: table[(table["layer"] == layer) & (table["vectors"] == "cav-complement")]
-            for name, table in tables.items()
-        }
-        for name, plot in (
-            ("tcav", plot_tcav), ("erasure", plot_erasure), ("families", plot_families),
-            ("decomposition", plot_sankey),
-        ):  # fmt: skip
-            title = "sankey" if name == "decomposition" else name
-            out.figure(f"{title}-{network.name}-{layer}", plot(own[name]).get_figure())
+    """The figures of each layer, along CAVs."""
+    plots = {
+        "tcav": ("tcav", plot_tcav), "families": ("families", plot_families),
+        "sankey": ("decomposition", plot_sankey),
+    }  # fmt: skip
+    for name, (table, plot) in plots.items():
+        own = tables[table][tables[table]["vectors"] == "cav-complement"]
+        for layer in network.layers:
+            axes = plot(own[own["layer"] == layer])
+            out.figure(f"{name}-{network.name}-{layer}", axes.get_figure())
+    out.figure(f"erasure-{network.name}", plot_erasure(tables["erasure"]).get_figure())
 
 
 def study(
@@ -417,11 +414,11 @@ def study(
     tables = {"tcav": sensitivities(network, images, vectors, seed)}
     tables["random"] = sensitivities(network, images, chance, seed)
     tables["decomposition"], tables["classes"] = decomposed(network, images, vectors, seed)
-    tables["erasure"] = erased(network, images, vectors, chance)
+    tables["erasure"] = erased(network, images, vectors[-1], chance[-1], seed)
     tables["families"] = families(
         encoded, tables["tcav"], tables["decomposition"], tables["erasure"]
     )
-    draw(out, network, {k: t for k, t in tables.items() if k not in ("random", "classes")})
+    draw(out, network, tables)
     tables["tints"] = tints(network, frames, given.images)
     tables["photos"], figure = photographs(network, vectors[-1]["segmentation"], given.data)
     out.figure(f"photos-{network.name}", figure)
@@ -436,8 +433,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/tcav-imagenet"), metavar="DIR")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of the activations")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--images", type=int, default=30, help="pictures of a class")
-    parser.add_argument("--classes", type=int, default=7, help="how many")
+    parser.add_argument("--images", type=int, default=15, help="pictures of a class")
+    parser.add_argument("--classes", type=int, default=6, help="how many")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="some of them")
     given = parser.parse_args(words)

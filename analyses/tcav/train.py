@@ -17,6 +17,7 @@ leaves that class's own pictures right.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,9 +110,9 @@ def threads(count: int) -> Iterator[None]:
 def study(run: Path, epochs: int, seeds: int) -> pd.DataFrame:
     """Train and measure all networks of a run folder."""
     data, parts = run / "data", []
-    (run / "weights").mkdir(exist_ok=True)
     plain = cl.load_model(SPEC, untrained=True)
     tests = {name: pictures(plain, data / name, "test") for name in TESTS}
+    (run / "weights").mkdir(exist_ok=True)
     for folder in sorted(data.glob("rho-*")):
         x, y = pictures(plain, folder, "train")
         sets = {"own": pictures(plain, folder, "test"), **tests}
@@ -140,8 +141,11 @@ def main(words: list[str] | None = None) -> None:
         "--threads", type=int, default=1, help="one is nearly as fast, and far where cores are busy"
     )
     given = parser.parse_args(words)
-    with threads(given.threads):
-        table = study(given.run, given.epochs, given.seeds)
+    try:
+        with threads(given.threads):
+            table = study(given.run, given.epochs, given.seeds)
+    except (cl.ConceptlabError, OSError) as error:
+        sys.exit(f"{parser.prog}: {' '.join(str(error).split())}")
     path = given.run / "tables" / "reliance.csv"
     path.parent.mkdir(exist_ok=True)
     table.to_csv(path, index=False, float_format="%.6g")

@@ -170,7 +170,7 @@ def _rows(name: str, cavs: Cavs, sums: Sums, seed: int) -> pd.DataFrame:
                 magnitude=_ratio(sums.up, sums.total)[roles.draws].mean(axis=1),
                 sensitivity=sums.mean[roles.draws].mean(axis=1),
                 effect=_ratio(statistic - null.mean(axis=1), spread),
-                p_value=prediction_p(statistic, null, cavs.inflation * _calibration(roles)),
+                p_value=prediction_p(statistic, null, cavs.inflation),
                 p_rank=_rank_p(own, balance),
                 interval=list(zip(low.tolist(), high.tolist(), strict=True)),
                 random_low=np.quantile(shares, 0.025, axis=1),
@@ -192,18 +192,6 @@ def _statistic(derivatives: Floats) -> Floats:
     spread = derivatives.std(axis=-1, ddof=1)
     found: Floats = np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 0)
     return found
-
-
-def _calibration(roles: Roles) -> float:
-    """What turns the sd of the random sets' statistics into the scale of a t-distribution.
-
-    Where random sets are told from one another, their statistics are t-distributed themselves
-    (R - 2 degrees of freedom, about R - 1 others), and so vary more than by 1.
-    """
-    count = roles.null.shape[1]
-    if not roles.shared or count < 6:
-        return 1.0
-    return float(np.sqrt((count - 1) / count * (count - 4) / (count - 2)))
 
 
 def _null(sums: Sums, roles: Roles) -> tuple[Floats, Floats, Floats]:

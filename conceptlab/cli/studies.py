@@ -32,6 +32,7 @@ def demo(
         ModelSettings,
         SegmentSettings,
         Study,
+        TcavSettings,
     )
 
     study = Study(
@@ -44,6 +45,7 @@ def demo(
         ),
         segment=SegmentSettings(sizes=(1, 2, 4, 8, 16, 32, 64)),
         compare=CompareSettings(arithmetic=("grass - green", "sky - blue", "tree - brown")),
+        tcav=TcavSettings(classes=("street", "beach", "forest"), images=20, erase=6),
     )
     _run(study, out, cache)
 

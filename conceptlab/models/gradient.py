@@ -108,7 +108,7 @@ def derivatives(
         {
             layer: LayerGradient(
                 _array(to_grid(kept[layer][0], kept[layer][1])),
-                np.stack([_array(to_grid(g[place], kept[layer][1])) for g in grads]),
+                _stacked([_array(to_grid(g[place], kept[layer][1])) for g in grads]),
             )
             for place, layer in enumerate(layers)
         },
@@ -137,6 +137,12 @@ def _no_path(model: ProbedModel, layer: str) -> str:
 
 
 def _array(tensor: Tensor) -> NDArray[np.floating]:
-    """A tensor as an array of float32, or of float64 where it holds that."""
+    """A tensor as an array of float32, or of float64 where it holds that, in its own layout."""
     kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    return tensor.detach().to("cpu", kind).contiguous().numpy()
+    found: NDArray[np.floating] = tensor.detach().to("cpu", kind).numpy()
+    return found
+
+
+def _stacked(arrays: list[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Arrays along a new first axis; a single one is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)

@@ -81,10 +81,12 @@ class ClassPictures:
         if source and Path(source).is_dir():
             every = folder_pictures(source)
             return [every[i] for i in _spaced(np.arange(len(every)), self.limit)]
-        concept = source or name
-        known = source or name in self._store.concepts["name"].to_numpy()
-        if known:
-            shown = self._store.present[:, index_of(self._store.concepts, concept)]
+        concepts = self._store.concepts
+        same = np.flatnonzero((concepts["name"] == name) & (concepts["level"] == "image"))
+        if not source and len(same) == 1:  # of two of a name, the one of whole pictures is meant
+            shown = self._store.present[:, same[0]]
+        elif source or name in concepts["name"].to_numpy():
+            shown = self._store.present[:, index_of(concepts, source or name)]
         else:
             shown = self._predicted == self._column(name)
         return Rows(self.data, _spaced(np.flatnonzero(shown), self.limit))

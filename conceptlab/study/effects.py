@@ -3,7 +3,7 @@
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,12 +140,26 @@ def tcav_step(effects: Effects, others: Sequence[Path]) -> Outputs:
     table = tcav(effects.model, pictures, cavs, **how)
     tables = [table]
     if others and effects.settings.form != "flattened":
-        vectors = [v for v in map(ConceptVectors.load, others) if v.usable.any()]
+        vectors = _loaded(others)
         if vectors:
             tables.append(tcav(effects.model, pictures, vectors, random=cavs, **how))
     found = pd.concat([_flat(t) for t in tables], ignore_index=True)
     kept = {"cav": cavs.vectors} if effects.settings.form != "flattened" else {}
     return Outputs({"tcav": found, "cavs": cavs.vectors.concepts}, kept, {})
+
+
+def _loaded(paths: Sequence[Path]) -> list[ConceptVectors]:
+    """The vectors of some files, each of a kind of its own."""
+    kinds, found = {"cav"}, []
+    for path in paths:
+        vectors = ConceptVectors.load(path)
+        kind = vectors.kind if vectors.kind not in kinds else f"{vectors.kind} {path.stem}"
+        while kind in kinds:
+            kind += "'"
+        kinds.add(kind)
+        if vectors.usable.any():
+            found.append(replace(vectors, kind=kind))
+    return found
 
 
 def decompose_step(effects: Effects) -> Outputs:

@@ -18,7 +18,14 @@ HEADS = {
     "r2": "explained", "r2_val": "explained, held out", "chance": "packed by chance",
     "p_value": "p", "p_adjusted": "p, adjusted", "model_i": "network i", "model_j": "network j",
     "layer_i": "layer i", "layer_j": "layer j", "low": "95 % from", "high": "to",
-    "most": "of units",
+    "most": "of units", "used": "TCAV effect", "used_p": "p, TCAV", "encoded": "IoU_set, probe",
+    "contributing": "share of logit", "erased": "change when erased", "erased_p": "p, erasure",
+    "logit_change": "change of logit", "random_change": "change, random",
+    "accuracy_before": "accuracy before", "accuracy_after": "after",
+    "accuracy_intact": "learned on intact", "accuracy_refit": "learned anew",
+    "accuracy_random": "learned anew, random direction", "accuracy_units": "after, units",
+    "accuracy_units_refit": "learned anew, units", "completeness_error": "mean remainder",
+    "rho": "rank correlation",
 }  # fmt: skip
 
 
@@ -26,7 +33,11 @@ SCORES = {
     "best_unit_score", "probe_score", "probe_low", "probe_high", "chance_score", "shuffled_score",
     "untrained_score", "iou_ind", "mean_unit", "mean_probe", "cosine", "distance", "iou", "weight",
     "value", "low", "high", "p_value", "p_adjusted", "between", "within", "excess", "r2", "r2_val",
-    "reliability", "told_apart", "mean_r", "score", "best", "whole",
+    "reliability", "told_apart", "mean_r", "score", "best", "whole", "magnitude", "effect", "used",
+    "used_p", "encoded", "erased", "erased_p", "logit_change", "random_change", "accuracy",
+    "coefficient", "contribution", "logit", "explained", "completeness_error", "stability", "rho",
+    "accuracy_before", "accuracy_after", "accuracy_intact", "accuracy_refit", "accuracy_random",
+    "accuracy_units", "accuracy_units_refit",
 }  # fmt: skip
 
 
@@ -78,7 +89,7 @@ def _cell(value: Any, column: str) -> tuple[str, str]:
     number = float(value)
     if column == "best_unit" and number < 0:  # no unit was chosen
         return "-", ""
-    if column.startswith("share"):
+    if column.startswith("share") or column == "contributing":
         return f"{number:.1%}", repr(number)
     whole = number == int(number) and column not in SCORES
     return (f"{int(number)}" if whole else f"{number:.3f}"), repr(number)

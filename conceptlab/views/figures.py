@@ -10,6 +10,7 @@ import pandas as pd
 
 from conceptlab.views import plots, plots_overlap
 from conceptlab.views.figures_comparison import planned_comparison
+from conceptlab.views.figures_effects import planned_effects
 from conceptlab.views.figures_overlap import planned_overlap
 from conceptlab.views.mosaics import write_mosaics
 from conceptlab.views.panels import Draw, Planned, best_layers, panels, save_figure
@@ -57,6 +58,7 @@ def planned(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
         yield from _distributions(per_image, tables.get("distributions"))
     yield from planned_overlap(tables)
     yield from planned_comparison(tables)
+    yield from planned_effects(tables)
     if concepts is not None:
         yield from _controls(concepts)
 

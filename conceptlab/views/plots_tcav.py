@@ -101,8 +101,8 @@ def _strongest(rows: pd.DataFrame, column: str) -> list[str]:
 
 def _size(concepts: list[str], classes: list[str]) -> tuple[float, float]:
     side, head = (max(map(len, names)) for names in (concepts, classes))
-    width = 2.0 + 0.075 * side + 0.36 * max(len(classes), 6)
-    return width, 1.3 + 0.05 * head + 0.26 * max(len(concepts), 6)
+    width = 2.0 + 0.075 * side + 0.36 * max(len(classes), 8)
+    return width, 1.3 + 0.05 * head + 0.26 * max(len(concepts), 10)
 
 
 def _bands(ax: "Axes", rows: pd.DataFrame, y: "pd.Series[int]") -> None:
@@ -200,7 +200,7 @@ def plot_families(table: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
     if ax is None:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(SIDE * 1.25 * columns, SIDE * 1.15 * rows + 0.5))
+        figure = Figure(figsize=(SIDE * 1.25 * columns, SIDE * 1.05 * rows + 0.4))
         ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     ax.set_axis_off()
     colors, markers = category_colors(table["category"]), category_markers(table["category"])
@@ -216,11 +216,11 @@ def plot_families(table: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
 
 def _place(place: int, rows: int, columns: int) -> tuple[float, float, float, float]:
     """Left, bottom, width and height of a panel, in shares of the page."""
-    foot = 0.12 / rows
+    foot = 0.1 / rows
     wide, high = 1 / columns, (1 - foot) / rows
     row, column = divmod(place, columns)
     left, bottom = column * wide, 1 - (row + 1) * high
-    return left + 0.24 * wide, bottom + 0.2 * high, 0.7 * wide, 0.66 * high
+    return left + 0.22 * wide, bottom + 0.18 * high, 0.73 * wide, 0.7 * high
 
 
 def _family(

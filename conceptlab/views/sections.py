@@ -35,6 +35,28 @@ EMBEDDING = (
     ("zoom_by_concept", "Networks and training runs, concept by concept",
      "The same for single concepts, largest excess first."),
 )  # fmt: skip
+EFFECTS = (
+    ("tcav", "TCAV",
+     "For each class and concept: score, magnitude, effect against random sets in standard "
+     "deviations, p-value and the same after Holm's correction, 95 % interval of the score, and "
+     "the accuracy of the CAV on held-out images. Vectors of the probes are tested against the "
+     "same random vectors."),
+    ("family_correlations", "Rank correlations of the families",
+     "Spearman's correlation over concepts between what is encoded (segmentation and "
+     "classification), used (TCAV), contributing (basis decomposition) and lost by erasure."),
+    ("decomposed_classes", "Classes and how much of them concepts explain",
+     "The share of a class's vector that the concepts of its basis make up, and the mean size of "
+     "what a linear reading of the network misses; where that is as large as the logit, the "
+     "contributions say little."),
+    ("decomposition", "Basis decomposition",
+     "Contributions to the mean logit of each class's pictures; they add up to it."),
+    ("erasure", "Erasure",
+     "What happens to each class when a concept's direction is taken out of the layer, or its top "
+     "units are set to their mean, against controls of equal size."),
+    ("erased_probe", "The probe after erasure",
+     "Accuracy on held-out images of the concept's own vector before and after its direction is "
+     "taken out, and of classifiers that are learned anew on what is left."),
+)  # fmt: skip
 
 
 def sections(

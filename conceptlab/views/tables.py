@@ -13,9 +13,9 @@ from conceptlab.errors import InputError
 log = logging.getLogger(__name__)
 
 TEXTS = (
-    "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule", "plus",
-    "minus", "model_i", "model_j", "layer_i", "layer_j", "measure", "over", "names", "i", "j",
-    "test", "method",
+    "model", "layer", "name", "concept", "category", "task", "note", "image", "neighbour", "rule",
+    "plus", "minus", "model_i", "model_j", "layer_i", "layer_j", "measure", "over", "names", "i",
+    "j", "test", "method", "class", "kind", "ablation", "picture", "verdict", "first", "second",
 )  # fmt: skip
 #: What each table must have, and what a run may leave out (read as missing values).
 WANTED = {
@@ -73,6 +73,44 @@ WANTED = {
     "projection": (
         ["model", "layer", "task", "method", "trustworthiness", "concept", "category", "x", "y"],
         [],
+    ),
+    "tcav": (
+        ["model", "layer", "class", "concept", "category", "kind", "score", "magnitude",
+         "effect", "p_value", "p_adjusted", "low", "high", "n", "note"],
+        ["accuracy", "stability"],
+    ),
+    "cavs": (
+        ["model", "layer", "name", "category", "examples", "accuracy", "chance", "stability"],
+        ["note"],
+    ),
+    "decomposition": (
+        ["model", "layer", "class", "concept", "category", "coefficient", "contribution", "share",
+         "low", "high", "n", "note"],
+        [],
+    ),
+    "decomposed_classes": (
+        ["model", "layer", "class", "n", "logit", "explained", "completeness_error", "accuracy"],
+        [],
+    ),
+    "decomposed_pictures": (["model", "layer", "class", "picture"], []),
+    "erasure": (
+        ["model", "layer", "class", "concept", "category", "ablation", "logit_change",
+         "random_change", "effect", "p_value", "p_adjusted", "accuracy_before", "accuracy_after",
+         "n", "note"],
+        [],
+    ),
+    "erased_probe": (
+        ["model", "layer", "concept", "category", "accuracy_before", "accuracy_after",
+         "accuracy_refit"],
+        [],
+    ),
+    "families": (
+        ["model", "layer", "class", "concept", "category", "encoded", "accuracy", "used",
+         "used_p", "contributing", "erased", "erased_p", "verdict"],
+        ["note"],
+    ),
+    "family_correlations": (
+        ["model", "layer", "class", "first", "second", "rho", "p_value", "p_adjusted", "n"], [],
     ),
     "zoom": (["task", "i", "j", "between", "within", "p_value"], []),
     "zoom_by_category": (["task", "i", "j", "category", "between", "within", "p_value"], []),

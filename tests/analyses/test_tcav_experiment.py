@@ -203,6 +203,14 @@ def test_the_table_of_reliance_is_what_the_stored_networks_do(run, data, scripts
         assert own.loc["street", "logit_drop"] == pytest.approx(drop[y == 3].mean(), abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ["train", "experiment"])
+def test_another_folder_is_refused_in_a_sentence(scripts, tmp_path, name):
+    with pytest.raises(SystemExit) as stopped:
+        scripts[name].main([str(tmp_path)])
+    assert str(tmp_path) in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
 @pytest.mark.slow
 def test_a_network_relies_on_captions_that_say_all_and_not_on_those_that_say_nothing(
     scripts, tmp_path

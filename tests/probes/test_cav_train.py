@@ -1,0 +1,222 @@
+"""Training of CAVs: the same by hand, positions and flattened maps, held-out accuracy."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+
+from conceptlab.errors import InputError
+from conceptlab.probes.cav_sets import Side, own_set, plan_complement, plan_random, random_sets
+from conceptlab.probes.cav_train import Settings, train
+
+UNITS, SIZE, SETS = 6, 20, 8
+POOL = np.arange(60, 260)
+
+
+class Arrays:
+    """Samples held in memory."""
+
+    def __init__(self, values):
+        self.values, self.units = values.astype(np.float32), values.shape[1]
+
+    def pooled(self, rows):
+        return self.values[rows].mean(axis=(2, 3))
+
+    def maps(self, rows):
+        return self.values[rows]
+
+
+def outputs(grid=3, shift=3.0, seed=0):
+    """A layer far from the origin: concept 0 moves units 0 and 1, concept 1 is like the rest."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(260, UNITS, grid, grid)) * rng.uniform(0.5, 2, UNITS)[:, None, None]
+    values += rng.normal(size=UNITS)[:, None, None] * 4 + 10
+    values[:30, :2] += shift
+    return Arrays(values)
+
+
+def planned(redraws=4, seed=0):
+    sides = [Side("planted", np.arange(30)), Side("nothing", np.arange(30, 60))]
+    return plan_random(sides, random_sets(POOL, SETS, SIZE, seed), SIZE, redraws, seed)
+
+
+def directions(one):
+    """(P, D) what a bundle stands for."""
+    return one.bundle.sums(np.arange(len(one.bundle))[:, None])
+
+
+def scaled(x):
+    """Samples as the penalty takes them: centred, and of mean squared length 1."""
+    x = x.astype(np.float64)
+    middle = x.mean(axis=0)
+    length = np.sqrt(((x - middle) ** 2).sum(axis=1).mean())
+    return (x - middle) / length, middle, length
+
+
+def by_hand(x, plan, used, classifier, penalty):
+    """Unit weights and biases on raw activations of all pairs, by scikit-learn."""
+    near, middle, length = scaled(x[used])
+    place = {row: i for i, row in enumerate(used)}
+    weights, biases = [], []
+    for yes, no in zip(plan.positive, plan.negative, strict=True):
+        own = near[[place[r] for r in (*yes, *no)]]
+        labels = np.repeat([1, -1], len(yes))
+        if classifier == "ridge":
+            found = RidgeClassifier(alpha=penalty).fit(own, labels)
+        else:
+            found = LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=10_000).fit(own, labels)
+        w, b = found.coef_.ravel(), float(found.intercept_.ravel()[0])
+        size = np.linalg.norm(w)
+        weights.append(w / size)
+        biases.append((b * length - w @ middle) / size)
+    return np.stack(weights), np.array(biases)
+
+
+@pytest.mark.parametrize("classifier", ["ridge", "logistic"])
+@pytest.mark.parametrize("form", ["pooled", "flattened"])
+def test_the_same_by_hand(form, classifier):
+    samples, plan = outputs(), planned(redraws=1)
+    (found,) = train(samples, [plan], Settings(classifier, form, 0.3))
+    used = np.unique(np.concatenate([plan.positive.ravel(), plan.negative.ravel()]))
+    rows = np.arange(260)
+    x = samples.pooled(rows) if form == "pooled" else samples.maps(rows).reshape(260, -1)
+    weights, biases = by_hand(x, plan, used, classifier, 0.3)
+    assert_allclose(directions(found), weights, atol=3e-4)
+    assert_allclose(found.bias, biases, atol=6e-3)  # of sums of 30
+    assert_allclose(np.linalg.norm(directions(found), axis=1), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("classifier", ["ridge", "logistic", "svm", "difference"])
+@pytest.mark.parametrize("form", ["pooled", "positions", "flattened"])
+def test_decisions_on_raw_activations(form, classifier):
+    samples, plan = outputs(shift=6.0), planned()
+    (found,) = train(samples, [plan], Settings(classifier, form, 0.1))
+    planted = plan.roles.draws[0]
+    w, b = directions(found)[planted], found.bias[planted]
+    yes = np.arange(20, 30), np.arange(100, 130)
+    flat = [
+        samples.maps(r).reshape(len(r), -1) if form == "flattened" else samples.pooled(r)
+        for r in yes
+    ]
+    assert (flat[0] @ w.T + b > 0).mean() > 0.9
+    assert (flat[1] @ w.T + b < 0).mean() > 0.9
+    assert found.accuracy[0] > 0.95
+    assert not found.chance[0]
+    assert found.stability[0] > 0.8
+    assert found.stability[0] > found.stability[1]
+
+
+@pytest.mark.parametrize("classifier", ["ridge", "logistic", "svm", "difference"])
+def test_maps_of_one_position_are_their_means(classifier):
+    samples, plan = outputs(grid=1), planned()
+    pooled, positions, flattened = (
+        train(samples, [plan], Settings(classifier, form, 0.1))[0]
+        for form in ("pooled", "positions", "flattened")
+    )
+    for other in (positions, flattened):
+        assert_allclose(directions(other), directions(pooled), atol=4e-3)
+        assert_allclose(other.bias, pooled.bias, atol=0.1)
+        assert_allclose(other.accuracy, pooled.accuracy, atol=0.011)
+        assert_allclose(other.stability, pooled.stability, atol=4e-3)
+    assert_allclose(directions(flattened), directions(pooled), atol=1e-6)
+
+
+def test_positions_are_samples_of_their_own():
+    samples, plan = outputs(grid=2), planned(redraws=0)
+    (found,) = train(samples, [plan], Settings("ridge", "positions", 0.3))
+    used = np.unique(np.concatenate([plan.positive.ravel(), plan.negative.ravel()]))
+    maps = samples.maps(used).reshape(len(used), UNITS, -1).transpose(0, 2, 1)
+    near, middle, length = scaled(maps.reshape(-1, UNITS))
+    near = near.reshape(maps.shape)
+    place = np.searchsorted(used, np.hstack([plan.positive, plan.negative]))
+    for p in (0, SETS, 2 * SETS + 3):
+        own = near[place[p]].reshape(-1, UNITS)
+        theirs = RidgeClassifier(alpha=0.3).fit(own, np.repeat([1, -1], SIZE * 4))
+        w = theirs.coef_.ravel()
+        size = np.linalg.norm(w)
+        assert_allclose(directions(found)[p], w / size, atol=1e-3)
+        raw = (theirs.intercept_[0] * length - w @ middle) / size
+        assert found.bias[p] == pytest.approx(raw, abs=0.02)
+    assert np.isnan(found.stability).all()
+
+
+def test_accuracy_is_that_of_images_left_out():
+    samples, plan = outputs(), planned(redraws=0)
+    (found,) = train(samples, [plan], Settings("ridge", "pooled", 0.3))
+    used = np.unique(np.concatenate([plan.positive.ravel(), plan.negative.ravel()]))
+    near = scaled(samples.pooled(used))[0]
+    for c in range(2):
+        right = []
+        for p in plan.roles.judged[c]:
+            sides = [np.searchsorted(used, s) for s in (plan.positive[p], plan.negative[p])]
+            for held in np.array_split(np.arange(SIZE), 5):
+                learn = np.setdiff1d(np.arange(SIZE), held)
+                own = near[np.concatenate([s[learn] for s in sides])]
+                theirs = RidgeClassifier(alpha=0.3).fit(own, np.repeat([1, -1], len(learn)))
+                rest = near[np.concatenate([s[held] for s in sides])]
+                right += (theirs.predict(rest) == np.repeat([1, -1], len(held))).tolist()
+        assert found.accuracy[c] == pytest.approx(np.mean(right), abs=0.006)
+
+
+def test_accuracy_of_what_is_there_and_of_nothing():
+    accuracies, marks, steady = [], [], []
+    for seed in range(20):
+        plan = planned(redraws=2, seed=seed)
+        (found,) = train(outputs(seed=seed), [plan], Settings("ridge", "pooled", 0.1))
+        accuracies.append(found.accuracy)
+        marks.append(found.chance)
+        steady.append(found.stability)
+    planted, nothing = np.transpose(accuracies)
+    assert planted.min() > 0.9
+    assert abs(nothing.mean() - 0.5) < 4 * nothing.std() / np.sqrt(20)
+    marks = np.array(marks)
+    assert not marks[:, 0].any()
+    assert marks[:, 1].mean() >= 0.8
+    assert np.mean(steady, axis=0)[0] > 0.7
+
+
+def test_several_plans_share_samples_and_are_each_alone():
+    samples = outputs()
+    plans = [planned(), planned(seed=1)]
+    together = train(samples, plans, Settings("difference", "pooled", 0.1))
+    assert together[0].bundle.samples is together[1].bundle.samples
+    for plan, one in zip(plans, together, strict=True):
+        (alone,) = train(samples, [plan], Settings("difference", "pooled", 0.1))
+        assert_allclose(directions(one), directions(alone), atol=1e-5)
+        assert_allclose(one.bias, alone.bias, atol=1e-3)
+        assert_allclose(one.accuracy, alone.accuracy)
+
+
+def test_two_images_a_side():
+    sides = [Side("two", np.array([0, 1]), np.arange(60, 90))]
+    plan = plan_complement(sides, 5, 2, 2, 0)
+    for form in ("pooled", "positions", "flattened"):
+        (found,) = train(outputs(shift=30.0), [plan], Settings("ridge", form, 0.1))
+        assert found.accuracy[0] > 0.9
+        assert found.chance[0]  # four images right: guessing does that one time in sixteen
+
+
+def test_a_layer_that_never_varies():
+    values = Arrays(np.ones((260, UNITS, 2, 2)))
+    for form in ("pooled", "positions", "flattened"):
+        for classifier in ("ridge", "svm", "difference"):
+            (found,) = train(values, [planned()], Settings(classifier, form, 0.1))
+            assert not directions(found).any()
+            assert found.chance.all()
+            assert_allclose(found.accuracy, 0.5)
+
+
+def test_settings_that_make_no_sense():
+    for bad, say in (
+        (("ridge", "maps", 0.1), "form is one of pooled, positions, flattened; got 'maps'"),
+        (("tree", "pooled", 0.1), "classifier is one of ridge, logistic, svm, difference"),
+        (("ridge", "pooled", 0.0), "penalty is above 0; got 0.0"),
+        (("ridge", "pooled", float("nan")), "penalty is above 0; got nan"),
+    ):
+        with pytest.raises(InputError, match=say):
+            Settings(*bad)
+
+
+def test_own_sets_are_those_of_the_plan():
+    plan = planned()
+    assert (plan.positive[plan.roles.draws[0]] == own_set(Side("planted", np.arange(30)), 20, 0)).all()
