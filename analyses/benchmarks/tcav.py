@@ -5,9 +5,10 @@
 SqueezeNet 1.0, features.12, over CamVid where `shared/data` is beside the checkout, else untrained
 over drawn scenes. The two sides of a ratio take turns; both run once before, for what is compiled.
 Pictures are decoded before the clock starts, for both sides. NumPy's BLAS has one thread on both:
-scikit-learn is fastest so, and threads that wait for one another measure who else is on the machine.
-One JSON line a figure: median and range over the rounds, and what is on either side. Peers are
-scaled down where a line says so.
+scikit-learn is fastest so. With --busy, for a machine that others use too, PyTorch has one as well
+and the processor's time counts: threads that wait for one another measure the others. One JSON line
+a figure: median and range over the rounds, and what is on either side. Peers are scaled down where
+a line says so.
 """
 
 import argparse
@@ -55,28 +56,25 @@ class Ground:
     data: cl.ProbeDataset
     acts: cl.Activations
     pictures: torch.Tensor
+    clock: Callable[[], float]
 
     def images(self, classes: int) -> dict[int, torch.Tensor]:
         """Class to its pictures, no picture in two."""
         return {c: self.pictures[c * EACH : (c + 1) * EACH] for c in range(classes)}
 
-
-def seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def turns(rounds: int, *works: Callable[[], object]) -> list[tuple[float, ...]]:
-    """The seconds of each work in each round, forwards and backwards in turn."""
-    for work in works:
-        work()
-    found = []
-    for turn in range(rounds):
-        order = list(range(len(works)))[:: -1 if turn % 2 else 1]
-        spent = {i: seconds(works[i]) for i in order}
-        found.append(tuple(spent[i] for i in range(len(works))))
-    return found
+    def turns(self, rounds: int, *works: Callable[[], object]) -> list[tuple[float, ...]]:
+        """The seconds of each work in each round, forwards and backwards in turn."""
+        for work in works:
+            work()
+        found = []
+        for turn in range(rounds):
+            spent = dict.fromkeys(range(len(works)), 0.0)
+            for i in list(spent)[:: -1 if turn % 2 else 1]:
+                started = self.clock()
+                works[i]()
+                spent[i] = self.clock() - started
+            found.append(tuple(spent.values()))
+        return found
 
 
 def say(figure: str, values: Sequence[float], target: float | None = None, **more: Any) -> None:
@@ -92,7 +90,7 @@ def medians(found: list[tuple[float, ...]]) -> list[float]:
     return [round(statistics.median(column), 4) for column in zip(*found, strict=True)]
 
 
-def ground(cache: str) -> Ground:
+def ground(cache: str, busy: bool) -> Ground:
     """Real weights and pictures where they are, else untrained ones and drawings."""
     real = (SHARED / "camvid").is_dir()
     weights = SHARED / "squeezenet1_0_imagenet.safetensors"
@@ -103,7 +101,8 @@ def ground(cache: str) -> Ground:
     data = cl.load_data(f"folder:{SHARED / 'camvid'},colors=true" if real else "scenes:n=700")
     acts = cl.extract(model, data, [LAYER], cache, batch_size=BATCH)[LAYER]
     rows = np.random.default_rng(0).permutation(len(data))
-    return Ground(model, data, acts, model.prepare([data.image(int(i)) for i in rows]))
+    pictures = model.prepare([data.image(int(i)) for i in rows])
+    return Ground(model, data, acts, pictures, time.process_time if busy else time.perf_counter)
 
 
 def lean(model: cl.ProbedModel, images: dict[int, torch.Tensor]) -> Callable[[], None]:
@@ -144,7 +143,7 @@ def passes(on: Ground, rounds: int) -> None:
     def training() -> None:
         cl.CavProbe(random=RANDOM, examples=EACH, min_examples=fewest).fit(on.acts, on.data)
 
-    found = turns(rounds, ours, lean(on.model, images), training)
+    found = on.turns(rounds, ours, lean(on.model, images), training)
     say(f"TCAV of {CONCEPTS} concepts x {CLASSES} classes x {RANDOM} counterparts x {EACH} images, "
         "with training / one forward and one backward pass per image and class",
         [a / b for a, b, _ in found], 1.2, seconds=medians(found)[:2], **sizes,
@@ -204,7 +203,7 @@ def captum(on: Ground, rounds: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         one, three = (captum_work(on, 3, count, folder) for count in (1, 3))
-        found = turns(rounds, ours, one, three, activations)
+        found = on.turns(rounds, ours, one, three, activations)
     whole = [b + (c - b) / 2 * 9 for _, b, c, _ in found]
     say("captum's TCAV / ours: 3 concepts x 10 counterparts, 2 classes, 50 images, flattened maps",
         [w / a for w, (a, *_) in zip(whole, found, strict=True)], target=None, at_least=30,
@@ -244,7 +243,7 @@ def random_cavs(on: Ground, form: str, target: float, rounds: int) -> None:
 
     mine = ours().combination[:PEERS] @ x
     cosines = [w @ t / np.linalg.norm(t) for w, t in zip(mine, same(), strict=True)]
-    found = turns(rounds, ours, same, usual)
+    found = on.turns(rounds, ours, same, usual)
     more = {
         "seconds": medians(found)[0],
         "note": f"scikit-learn timed on {PEERS} of {CAVS}; ours with the Gram matrix of all "
@@ -304,7 +303,7 @@ def others(on: Ground, rounds: int) -> None:
                 for part in pictures.split(BATCH):
                     on.model.module(part)
 
-    found = turns(
+    found = on.turns(
         rounds, forward,
         lambda: cl.decompose(on.model, images, cavs, batch_size=BATCH),
         lambda: cl.erase(on.model, images, cavs, batch_size=BATCH),
@@ -329,6 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=[*FIGURES, "memory"], metavar="FIGURE")
+    parser.add_argument("--busy", action="store_true", help="processor's time on one thread")
     parser.add_argument("--cache", help="of activations; one of this run's own if not given")
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -340,9 +340,11 @@ def main() -> None:
     if "memory" in chosen:
         memory(1)
     cl.keep_freed_memory()
+    if options.busy:
+        torch.set_num_threads(1)
     if set(chosen) & set(FIGURES):
         with tempfile.TemporaryDirectory() as folder, threadpool_limits(1, "blas"):
-            on = ground(options.cache or folder)
+            on = ground(options.cache or folder, options.busy)
             for name in (name for name in FIGURES if name in chosen):
                 FIGURES[name](on, options.rounds)
 

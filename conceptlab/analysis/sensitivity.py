@@ -174,11 +174,7 @@ def with_random(
     places = np.flatnonzero(vectors.usable)
     rows = unit_rows(vectors.weights[places])
     null = _null_rows(model, images, vectors, random, how)
-    if len(null) < FEWEST_RANDOM:
-        raise InputError(
-            f"{len(null)} random vectors cannot say what random vectors reach: take at least "
-            f"{FEWEST_RANDOM}, and better 100"
-        )
+    _require_enough(len(null))
     numbers = np.arange(len(rows) + len(null))
     draws = numbers[: len(rows), None]
     against = numbers[len(rows) :].reshape(1, -1, 1)
@@ -198,6 +194,7 @@ def _null_rows(
 ) -> Floats:
     """(R, K) random directions at unit length."""
     if isinstance(random, int):
+        _require_enough(random)
         return random_like(model, images, vectors.space.layer, random, how)
     given = random.vectors if isinstance(random, Cavs) else random
     if (given.space.weights, given.space.layer) != (vectors.space.weights, vectors.space.layer):
@@ -205,9 +202,19 @@ def _null_rows(
             f"the vectors taken for random are of {given.space.model} {given.space.layer}, the "
             f"others of {vectors.space.model} {vectors.space.layer}"
         )
-    if isinstance(random, ConceptVectors):
-        return unit_rows(random.weights[random.usable])
-    return random_rows(random)
+    if isinstance(random, Cavs):
+        return random_rows(random)
+    if given.space.inputs == "flattened":
+        raise InputError("vectors over flattened maps are no random directions for those over units")
+    return unit_rows(given.weights[given.usable])
+
+
+def _require_enough(count: int) -> None:
+    if count < FEWEST_RANDOM:
+        raise InputError(
+            f"{count} random vectors cannot say what random vectors reach: take at least "
+            f"{FEWEST_RANDOM}, and better 100"
+        )
 
 
 def random_rows(cavs: Cavs) -> Floats:
@@ -244,14 +251,22 @@ def random_like(
     Random sums of the centred pooled outputs of up to 200 of the images: as a difference between
     two random sets of images would be. Isotropic directions would mostly leave the layer's own
     variation, where no network is sensitive, and make everything look important beside them.
+
+    Raises:
+        InputError: fewer than four pictures in all.
     """
     batch_size, seed = how
     share = max(2, LOOKED_AT // len(images))
     parts = []
-    for pictures in images.values():
-        few = _first(pictures, share)
+    for which in sorted(images, key=str):  # the order of classes changes nothing
+        few = _first(images[which], share)
         parts += [part.mean(axis=(2, 3)) for part in layer_outputs(model, few, layer, batch_size)]
     pooled = np.concatenate(parts).astype(np.float64)
+    if len(pooled) < FEWEST_RANDOM:
+        raise InputError(
+            f"{len(pooled)} pictures do not say how layer {layer} varies: give at least "
+            f"{FEWEST_RANDOM}, or vectors to be taken for random (random=)"
+        )
     pooled -= pooled.mean(axis=0)
     mix = np.random.default_rng([seed, 2]).normal(size=(count, len(pooled)))
     return unit_rows(mix @ pooled)

@@ -42,6 +42,11 @@ ClassOpt = Annotated[
         "repeated. Without: chosen from DATA.",
     ),
 ]
+OutputOpt = Annotated[
+    str | None,
+    typer.Option("--output", help="Key or place of the scores, if the network returns several "
+                 "things."),
+]  # fmt: skip
 ImagesOpt = Annotated[int, typer.Option("--images", min=2, help="Pictures of a class at most.")]
 AgainstOpt = Annotated[
     str, typer.Option("--against", help="complement, random, or a concept (relative CAVs).")
@@ -61,6 +66,7 @@ def tcav(
     data: DataArg,
     layer: LayersOpt,
     classes: ClassOpt = None,
+    output: OutputOpt = None,
     out: OutOpt = Path("runs/effects"),
     cache: CacheOpt = None,
     weights: WeightsOpt = None,
@@ -103,6 +109,7 @@ def decompose(
     data: DataArg,
     layer: LayersOpt,
     classes: ClassOpt = None,
+    output: OutputOpt = None,
     out: OutOpt = Path("runs/effects"),
     cache: CacheOpt = None,
     weights: WeightsOpt = None,
@@ -116,6 +123,7 @@ def decompose(
     images: ImagesOpt = 50,
     against: AgainstOpt = "complement",
     classifier: ClassifierOpt = "ridge",
+    examples: ExamplesOpt = 50,
     method: Annotated[str, typer.Option(help="greedy or nnls.")] = "greedy",
     components: Annotated[int, typer.Option(min=1, help="Concepts at most, of greedy.")] = 7,
     centred: Annotated[
@@ -138,6 +146,7 @@ def erase(
     data: DataArg,
     layer: LayersOpt,
     classes: ClassOpt = None,
+    output: OutputOpt = None,
     concepts: Annotated[
         list[str] | None,
         typer.Option("--concept", help="NAME or CATEGORY/NAME; may be repeated. Without: those "
@@ -188,11 +197,12 @@ def _run(given: dict[str, Any], make: "Callable[..., Path]") -> "RunFolder":
     opened = open_model(study.models[0], study.seed)
     found = layers_of(study, given["cache"], task="classify", model=opened)
     first = next(iter(found.values()))
-    finder = ClassPictures(opened, first.data, first.activations, settings.images)
+    output = study.models[0].scores
+    finder = ClassPictures(opened, first.data, first.activations, settings.images, output)
     pictures = finder.of(settings.classes)
 
     def step(run: "RunFolder", model: str, name: str, layer: Any) -> Path:
-        return make(run, model, name, Effects(layer, opened, pictures, options.progress))
+        return make(run, model, name, Effects(layer, opened, pictures, output, options.progress))
 
     run = run_steps(study, given["out"], found, step)
     write_figures(run.path)

@@ -190,7 +190,8 @@ def study_of(given: dict[str, Any], **tables: Any) -> "Study":
     """A study of one model from a command's arguments and some of the study's tables."""
     from conceptlab.study.settings import DataSettings, ModelSettings, Study
 
-    kept = {k: given[k] for k in ("weights", "size", "fit") if given[k]} | colours(given)
+    known = ("weights", "size", "fit", "output")
+    kept = {k: given[k] for k in known if given.get(k)} | colours(given)
     model = ModelSettings(
         spec=given["model"],
         layers=tuple(given["layer"]),

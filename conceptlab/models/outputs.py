@@ -15,7 +15,10 @@ from conceptlab.registry import near_matches
 #: Which part of what a network returns holds the scores: nothing for a tensor, a key of a
 #: dictionary, a place in a tuple, or a function of what is returned to (n, classes) or (n,).
 Output = str | int | Callable[[Any], Tensor] | None
-HOW = "say which scalar is meant: output=KEY, output=PLACE, or output=FUNCTION of what it returns"
+HOW = (
+    "say which scalar is meant: output=KEY, output=PLACE (--output on the command line), or "
+    "output=FUNCTION of what it returns"
+)
 
 
 def scores_of(returned: Any, output: Output) -> Tensor:

@@ -266,11 +266,13 @@ def picture_cavs(  # noqa: PLR0913 (as the estimator's settings)
         progress: show a bar where it takes long.
 
     Raises:
-        InputError: a concept of fewer than two pictures, or too few random ones.
+        InputError: no concept, one of fewer than two pictures, or too few random ones.
         LayerError: an unknown layer, or one that gives no grid of units.
     """
     drawing = Drawing(against, counterparts, examples, redraws, seed)
     settings = Settings(classifier, form, penalty, progress)
+    if not concepts:
+        raise InputError("picture_cavs needs pictures of at least one concept: {name: pictures}")
     for name, pictures in concepts.items():
         if len(pictures) < FEWEST:
             raise InputError(

@@ -28,6 +28,7 @@ from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
     from conceptlab.activations.pictures import Pictures
+    from conceptlab.models.outputs import Output
     from conceptlab.models.probed import ProbedModel
 
 log = logging.getLogger(__name__)
@@ -41,12 +42,14 @@ class Effects:
         layer: its activations, data and study.
         model: the network.
         pictures: class to pictures.
+        output: where the scores are in what the network returns.
         progress: show bars.
     """
 
     layer: Layer
     model: "ProbedModel"
     pictures: "Mapping[str, Pictures]"
+    output: "Output" = None
     progress: bool = False
 
     @property
@@ -88,6 +91,7 @@ class Effects:
         }  # fmt: skip
         return self.layer.key(step) | {
             "cavs": own, "own": settings,
+            "output": str(self.output),
             "classes": {name: _identity(p) for name, p in self.pictures.items()},
         }  # fmt: skip
 
@@ -136,7 +140,9 @@ def _tcav_rows(run: RunFolder, model: str, name: str) -> pd.DataFrame:
 def tcav_step(effects: Effects, others: Sequence[Path]) -> Outputs:
     """TCAV of all concepts and classes; the CAVs' mean directions."""
     cavs, pictures = effects.cavs, effects.pictures
-    how: dict[str, Any] = {"seed": effects.layer.study.seed, "progress": effects.progress}
+    how: dict[str, Any] = {
+        "seed": effects.layer.study.seed, "output": effects.output, "progress": effects.progress,
+    }  # fmt: skip
     table = tcav(effects.model, pictures, cavs, **how)
     tables = [table]
     if others and effects.settings.form != "flattened":
@@ -167,7 +173,7 @@ def decompose_step(effects: Effects) -> Outputs:
     chosen = _basis_settings(effects)
     found = decompose(
         effects.model, effects.pictures, effects.directions, seed=effects.layer.study.seed,
-        progress=effects.progress, **chosen,
+        output=effects.output, progress=effects.progress, **chosen,
     )  # fmt: skip
     pictures = {
         f"row-{place}.png": _image_row(effects, name, chosen)
@@ -186,7 +192,7 @@ def erase_step(effects: Effects, concepts: Sequence[str]) -> Outputs:
     settings = effects.settings
     found = erase(
         effects.model, effects.pictures, vectors, random=effects.cavs, units=settings.units,
-        seed=layer.study.seed, progress=effects.progress,
+        seed=layer.study.seed, output=effects.output, progress=effects.progress,
     )  # fmt: skip
     names = dict(zip(vectors.names, concepts, strict=True))
     probe = erased_probe(
@@ -249,8 +255,9 @@ def _image_row(effects: Effects, name: str, settings: Mapping[str, Any]) -> byte
     from conceptlab.views.plots_decomposition import plot_image_row
 
     found = decompose_image(
-        effects.model, effects.pictures[name][0], effects.directions, name, **settings
-    )
+        effects.model, effects.pictures[name][0], effects.directions, name,
+        output=effects.output, **settings,
+    )  # fmt: skip
     figure = plot_image_row(found)[0].get_figure(root=True)
     file = io.BytesIO()
     figure.savefig(file, dpi=DPI, format="png")

@@ -177,7 +177,7 @@ def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[
             for step in LAYER_STEPS:
                 step(session.run, name, key, layer)
                 done()
-    make_effects(session, study, model, name, layers)
+    make_effects(session, study, settings, model, layers)
     if study.compare.untrained:
         _run_untrained(session, study, data, settings, name)
     best = _best_layer(session.run, name, list(layers))
@@ -191,18 +191,20 @@ def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[
 
 
 def make_effects(
-    session: Session, study: Study, model: "ProbedModel", name: str, layers: dict[str, Layer]
-) -> None:
+    session: Session, study: Study, settings: ModelSettings, model: "ProbedModel",
+    layers: dict[str, Layer],
+) -> None:  # fmt: skip
     """What concepts do to the study's classes, at every layer of a model that has such classes."""
+    name = settings.name or model.name
     wanted = known_classes(model, study.tcav.classes)
     if not wanted:
         return
     first = next(iter(layers.values()))
-    finder = ClassPictures(model, first.data, first.activations, study.tcav.images)
+    finder = ClassPictures(model, first.data, first.activations, study.tcav.images, settings.scores)
     pictures = finder.of(wanted)
     with _bar(session, f"{name}: effects", 3 * len(layers)) as done:
         for key, layer in layers.items():
-            effects = Effects(layer, model, pictures)
+            effects = Effects(layer, model, pictures, settings.scores)
             others = [
                 make(session.run, name, key, layer) / f"{task}.h5"
                 for make, task in (

@@ -44,7 +44,8 @@ class DataSettings:
 class ModelSettings:
     """[[models]]: a name for people, what to load and how, and the layers to look at.
 
-    Models of one `network` are training runs of it, which say how far runs differ.
+    `output` says where a network that returns a dictionary or a tuple holds its scores: a key, or a
+    place from 0. Models of one `network` are training runs of it, which say how far runs differ.
     """
 
     spec: str
@@ -58,6 +59,7 @@ class ModelSettings:
     fit: str = ""
     dtype: str = "float16"
     batch_size: int = 32
+    output: str = ""
 
     def __post_init__(self) -> None:
         if not self.layers or not all(self.layers):
@@ -78,6 +80,13 @@ class ModelSettings:
         path, _, factory = rest.rpartition(":")
         own = f"{Path(path).stem}-{factory}" if source == "file" else rest.partition("@")[0]
         return self.name or own
+
+    @property
+    def scores(self) -> str | int | None:
+        """Where the scores are, as `conceptlab.models.outputs.scores_of` takes it."""
+        if self.output.isdecimal():
+            return int(self.output)
+        return self.output or None
 
     def loading(self) -> dict[str, Any]:
         """Keyword arguments of `load_model`."""

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from conceptlab.analysis.families import concept_families, family_correlations
 from conceptlab.analysis.overlap import iou_distribution
 from conceptlab.analysis.saturation import saturation
 
@@ -175,6 +176,51 @@ def _pairs():
     }
 
 
+def _effects(rng):
+    """What `study.effects` writes: the families, and their tables, of two layers and two classes."""
+    named = [(c, k) for c, k in CONCEPTS.items() if c != "rare"]
+    every = [
+        {"model": m, "layer": n, "class": name, "concept": c, "category": k,
+         "note": "no better than chance" if c == "wheel" else ""}
+        for m, n in LAYERS[1:] for name in ("<b>first</b>", "second") for c, k in named
+    ]  # fmt: skip
+    base = pd.DataFrame(every)
+    size = len(base)
+    effect, chance = rng.normal(0, 4, size), rng.choice([0.01, 0.4], size)
+    tcav = base.assign(
+        kind="cav", score=rng.random(size), magnitude=0.5, sensitivity=0.1, effect=effect,
+        p_value=chance / 2, p_adjusted=chance, low=0.2, high=0.8, n=9, accuracy=0.8, stability=0.7,
+    )  # fmt: skip
+    parts = base.assign(coefficient=0.3, contribution=rng.random(size), share=0.1, low=0.0,
+                        high=1.0, n=9)  # fmt: skip
+    rests = parts.drop_duplicates(["model", "class"]).assign(concept="residual", category="")
+    change = -np.sign(effect) * 0.8
+    erasure = base.assign(
+        logit_change=change, random_change=0.0, effect=change, p_value=chance, p_adjusted=chance,
+        accuracy_before=1.0, accuracy_after=0.5, n=9,
+    )  # fmt: skip
+    probe = base.drop_duplicates(["model", "concept"]).drop(columns=["class", "note"])
+    classes = base.drop_duplicates(["model", "class"])[["model", "layer", "class"]]
+    tables = {
+        "tcav": tcav,
+        "decomposition": pd.concat([parts, rests]),
+        "erasure": pd.concat([erasure.assign(ablation=a) for a in ("direction", "units")]),
+        "erased_probe": probe.assign(accuracy_before=0.9, accuracy_after=0.5, accuracy_refit=0.8),
+        "cavs": probe.rename(columns={"concept": "name"}).assign(
+            examples=20, accuracy=0.8, chance=False, stability=0.7, note=""
+        ),
+        "decomposed_classes": classes.assign(
+            n=9, logit=4.0, explained=0.3, completeness_error=0.1, accuracy=1.0
+        ),
+        "decomposed_pictures": classes.assign(picture="row.png"),
+    }
+    scores = base.drop_duplicates(["model", "layer", "concept"]).assign(
+        task="segment", probe_score=lambda t: np.linspace(0.1, 0.6, len(t))
+    )
+    families = concept_families(scores, tcav, tables["decomposition"], tables["erasure"])
+    return tables | {"families": families, "family_correlations": family_correlations(families)}
+
+
 def _detectors():
     return pd.DataFrame(
         [
@@ -255,11 +301,13 @@ def write_run(folder):
         "distances": _distances(), "distances_by_category": parts,
         "saturation": saturation(subsets, draws=50),
         "distributions": iou_distribution(per_image), **_overlap(rng), **_pairs(),
+        **_effects(rng),
     }  # fmt: skip
     (folder / "tables").mkdir(parents=True)
     for name, table in tables.items():
         table.to_csv(folder / "tables" / f"{name}.csv", index=False, float_format="%.6g")
     _examples(folder)
+    Image.new("RGB", (40, 12), "red").save(folder / "row.png")
     (folder / "manifest.json").write_text(json.dumps(_manifest()), encoding="utf-8")
     (folder / "study.toml").write_text('name = "by <b>hand</b>"\n', encoding="utf-8")
     return folder

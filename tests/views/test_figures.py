@@ -9,7 +9,7 @@ from conceptlab.views.tables import read_tables
 
 KINDS = {
     "figure2", "figure3", "figure5", "figure6", "figure7", "figure9", "figure10", "controls",
-    "packing", "pinned", "comparison", "zoom", "plane",
+    "packing", "pinned", "comparison", "zoom", "plane", "tcav", "sankey", "erasure", "families",
 }  # fmt: skip
 
 
@@ -32,7 +32,8 @@ def test_every_figure_is_written_as_a_picture(run):
         ("per_image", {"figure7"}), ("distances", {"figure10"}), ("units", set()),
         ("agreement_by_layer", {"figure9"}), ("packing", {"packing"}), ("pinned", {"pinned"}),
         ("comparison", {"comparison"}), ("projection", {"plane"}), ("zoom", {"zoom"}),
-        ("zoom_by_category", set()),
+        ("zoom_by_category", set()), ("tcav", {"tcav"}), ("decomposition", {"sankey"}),
+        ("erasure", {"erasure"}), ("families", {"families"}), ("cavs", set()),
         ("saturation", set()), ("distributions", set()), ("distances_by_category", set()),
     ],
 )  # fmt: skip
