@@ -59,15 +59,13 @@ class Reader(nn.Module):
 def network(units: int, generator: torch.Generator) -> cl.ProbedModel:
     """A `Reader` of random weights."""
     module = Reader(units)
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            fan = part.weight[0].numel()
-            part.weight.data = torch.randn(part.weight.shape, generator=generator) / fan**0.5
-            part.bias.data = 0.3 * torch.randn(part.bias.shape, generator=generator)
+    for values in module.parameters():
+        scale = values[0].numel() ** -0.5 if values.ndim > 1 else 0.3
+        values.data = scale * torch.randn(values.shape, generator=generator)
     return cl.load_model(module, size=SIDE)
 
 
-def concepts(model: cl.ProbedModel, generator: torch.Generator) -> dict[str, Tensor]:
+def concepts(model: cl.ProbedModel, generator: torch.Generator) -> dict[str, Any]:
     """Sets of pictures of the three kinds."""
 
     def drawn() -> Tensor:
@@ -90,12 +88,12 @@ def found(seed: int, classifier: str, penalty: float, units: int) -> pd.DataFram
     generator = torch.Generator().manual_seed(seed)
     model = network(units, generator)
     sets = concepts(model, generator)
-    pool = torch.randn(POOL, 3, SIDE, SIDE, generator=generator)
+    pool: Any = torch.randn(POOL, 3, SIDE, SIDE, generator=generator)
     cavs = cl.picture_cavs(
         model, sets, pool, layer="units", classifier=classifier, penalty=penalty,
         counterparts=SETS, examples=PICTURES, redraws=0, batch_size=256, seed=seed,
     )  # fmt: skip
-    images = {
+    images: dict[int, Any] = {
         which: torch.randn(IMAGES, 3, SIDE, SIDE, generator=generator) for which in range(CLASSES)
     }
     table = cl.tcav(model, images, cavs, seed=seed)
@@ -108,7 +106,7 @@ def found(seed: int, classifier: str, penalty: float, units: int) -> pd.DataFram
 
 
 def captum_p(
-    model: cl.ProbedModel, images: dict[int, Tensor], cavs: cl.Cavs
+    model: cl.ProbedModel, images: dict[int, Any], cavs: cl.Cavs
 ) -> dict[tuple[str, str], float]:
     """The tutorial's p-value of each class and concept, from scores by sign."""
     roles, chances = cavs.groups[0].roles, {}
@@ -143,7 +141,7 @@ def main() -> None:
     parser.add_argument(
         "--classifiers", nargs="+", default=["ridge", "logistic", "svm", "difference"]
     )
-    parser.add_argument("--penalty", type=float, default=0.1)
+    parser.add_argument("--penalty", type=float, default=10.0)
     parser.add_argument("--units", type=int, default=8, help="on each channel")
     arguments = parser.parse_args()
     logging.getLogger("conceptlab").setLevel(logging.ERROR)  # random concepts are at chance

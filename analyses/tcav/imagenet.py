@@ -250,7 +250,9 @@ def draw(out: Output, network: Network, tables: dict[str, pd.DataFrame]) -> None
         for layer in network.layers:
             axes = plot(own[own["layer"] == layer])
             out.figure(f"{name}-{network.name}-{layer}", axes.get_figure())
-    out.figure(f"erasure-{network.name}", plot_erasure(tables["erasure"]).get_figure())
+    page = Figure(figsize=(8.5, 7.5), layout="constrained")
+    plot_erasure(tables["erasure"], ax=page.subplots())
+    out.figure(f"erasure-{network.name}", page)
 
 
 def study(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 FLATTENED = "flattened"
 CONSTANT = 1e-6  # a unit that varies by a smaller share of its size is constant
+NEAR = 8  # units of about the same spread at least, of which a control takes one
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Seen:
     Args:
         columns: (T,) of the classes, in the network's scores.
         mean: (K,).
-        varies: (K,) whether a unit's pooled output differs between images.
+        spread: (K,) standard deviations of the units' pooled outputs, 0 for constant ones.
         directions: (R, K) random directions, at unit length.
     """
 
     columns: NDArray[np.int64]
     mean: Floats
-    varies: NDArray[np.bool_]
+    spread: Floats
     directions: Floats
 
 
@@ -54,35 +55,32 @@ class Variants:
 
     Args:
         concepts: 2 C edits; all directions, then all sets of units.
-        controls: C R edits along random directions, then S R of random units.
-        sizes: (C,) which of the S sizes of sets each concept's has.
+        controls: 2 C R edits; along random directions, then of random units.
         mean: (K,) about which they are.
     """
 
     concepts: list[Edit]
     controls: list[Edit]
-    sizes: NDArray[np.int64]
     mean: Floats
 
     @classmethod
     def of(cls, rows: Floats, seen: Seen, units: int, generator: np.random.Generator) -> "Variants":
-        """Those of unit vectors (C, K); sets of units are nested, and shared by all concepts."""
+        """Those of unit vectors (C, K), in whatever order they come."""
         own = [top_units(row, units) for row in rows]
-        counts, sizes = np.unique([len(top) for top in own], return_inverse=True)
-        free = np.flatnonzero(seen.varies)
-        free = free if len(free) > units else np.arange(len(seen.mean))
-        orders = [generator.permutation(free) for _ in seen.directions]
+        seed = int(generator.integers(2**32))
         concepts = [take_out(row, row, seen.mean) for row in rows]
         concepts += [level(top, seen.mean) for top in own]
         controls = [take_out(row, other, seen.mean) for row in rows for other in seen.directions]
-        controls += [level(order[:count], seen.mean) for count in counts for order in orders]
-        return cls(concepts, controls, sizes, seen.mean)
+        for top in own:
+            draw = np.random.default_rng([seed, *sorted(top)])
+            controls += [
+                level(alike_units(top, seen.spread, draw), seen.mean) for _ in seen.directions
+            ]
+        return cls(concepts, controls, seen.mean)
 
     def by_concept(self, values: Floats) -> Floats:
         """(2, C, R) of one value per control."""
-        count = len(self.sizes)
-        rows = values.reshape(count + int(self.sizes.max()) + 1, -1)
-        return np.stack([rows[:count], rows[count:][self.sizes]])
+        return values.reshape(2, len(self.concepts) // 2, -1)
 
 
 def top_units(row: Floats, units: int) -> NDArray[np.int64]:
@@ -90,6 +88,32 @@ def top_units(row: Floats, units: int) -> NDArray[np.int64]:
     order = np.argsort(-np.abs(row), kind="stable")[:units]
     weighty: NDArray[np.int64] = order[row[order] != 0]
     return weighty
+
+
+def alike_units(
+    top: NDArray[np.int64], spread: Floats, draw: np.random.Generator
+) -> NDArray[np.int64]:
+    """As many units that vary about as much, drawn at random.
+
+    Units of large weight are often those that vary most, and those that vary more do more: random
+    units of any kind would make every concept look important. A unit may stand in for itself: were
+    the concept's own left out, a set drawn just like the controls would still differ from them.
+
+    Args:
+        top: (m,) the units to be stood in for.
+        spread: (K,) how much each varies.
+        draw: decides.
+    """
+    free = np.flatnonzero(spread > 0)
+    others = free if len(free) >= len(top) else np.arange(len(spread))
+    near = max(NEAR, len(others) // 10)
+    chosen = []
+    for unit in draw.permutation(top):
+        nearest = np.argsort(np.abs(spread[others] - spread[unit]), kind="stable")[:near]
+        place = int(draw.choice(nearest))
+        chosen.append(others[place])
+        others = np.delete(others, place)
+    return np.array(chosen, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -149,7 +173,7 @@ class Asking:
             InputError: an unknown class, one that stands twice, or a layer that never varies.
         """
         columns, count = np.empty(0, dtype=np.int64), 0
-        total, mixed, share = (np.zeros(size) for size in ((1,), (1, 1), (controls,)))
+        total, square, mixed, share = (np.zeros(s) for s in ((1,), (1,), (1, 1), (controls,)))
         low, high = np.full(1, np.inf), np.full(1, -np.inf)
         for pictures in images.values():
             for batch in self._batches(pictures):
@@ -159,6 +183,7 @@ class Asking:
                 x = pooled(self.rest)
                 drawn = generator.normal(size=(len(x), controls))
                 count, total = count + len(x), total + x.sum(axis=0)
+                square = square + np.square(x).sum(axis=0)
                 mixed, share = mixed + drawn.T @ x, share + drawn.sum(axis=0)
                 low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
         mean = total / count
@@ -169,9 +194,11 @@ class Asking:
                 "directions from; give other images or another layer"
             )
         directions = np.where(varies, mixed - np.outer(share, mean), 0.0)
+        spread = np.sqrt(np.maximum(square / count - mean**2, 0.0))
         return Seen(
-            columns, mean, varies, directions / np.linalg.norm(directions, axis=1, keepdims=True)
-        )
+            columns, mean, np.where(varies, np.maximum(spread, 1e-300), 0.0),
+            directions / np.linalg.norm(directions, axis=1, keepdims=True),
+        )  # fmt: skip
 
     def outcome(
         self, pictures: Pictures, column: int, variants: Variants, control_images: int | None
@@ -192,7 +219,7 @@ class Asking:
                     own = self._intact(batch[np.flatnonzero(mine)], column)
                 controls.append((self._changed(variants.controls, column) - own).sum(axis=1))
         base, found = np.concatenate(before), np.concatenate(after, axis=1)
-        found = found.reshape(2, len(variants.sizes), *base.shape)
+        found = found.reshape(2, len(variants.concepts) // 2, *base.shape)
         change, square = found[..., 0] - base[:, 0], np.sum(squares, axis=0)
         sums = np.sum(controls, axis=0) / chosen.sum()
         return Outcome(

@@ -90,15 +90,15 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     concepts (`random=`) are the better controls where there are any.
 
     'units' sets the units of largest |v| (at most `units`, and those alone that weigh anything) to
-    mu; its controls are sets of as many units, of those that vary.
+    mu; its controls are sets of as many units that vary about as much.
 
     The test is a prediction test (`conceptlab.numerics.testing.prediction_p`), two-sided; it takes
     the changes under controls to be about normal. Class tokens stay as they are: where a network
     reads nothing else (after the last block of many transformers), no change reaches the scores,
     and there is no p-value.
 
-    Directions need concepts x random passes of the rest, which is what this costs (of a whole pass
-    of SqueezeNet, 0.06 from features.12 and 0.7 from features.5); units share theirs.
+    Both need concepts x random passes of the rest, which is what this costs (of a whole pass of
+    SqueezeNet, 0.06 from features.12 and 0.7 from features.5).
     `control_images` bounds both: controls, and the observed change that they are compared
     with, are of so many images of a class, evenly spaced.
 

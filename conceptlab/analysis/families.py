@@ -6,7 +6,6 @@ the control that a claim of use has to survive.
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from conceptlab.numerics.testing import holm
 
@@ -76,6 +75,8 @@ def family_correlations(families: pd.DataFrame) -> pd.DataFrame:
         Columns model, layer, class, first, second, rho, p_value, p_adjusted (Holm over all rows),
         n (concepts that both speak of; pairs of fewer than four are left out).
     """
+    from scipy.stats import spearmanr
+
     rows = []
     if not len(families):
         return pd.DataFrame()

@@ -205,7 +205,7 @@ def _null_rows(
     if isinstance(random, Cavs):
         return random_rows(random)
     if given.space.inputs == "flattened":
-        raise InputError("vectors over flattened maps are no random directions for those over units")
+        raise InputError("vectors over flattened maps are no random ones for vectors over units")
     return unit_rows(given.weights[given.usable])
 
 

@@ -82,7 +82,7 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
         progress: show images per second.
 
     Returns:
-        A row per layer, class and concept that has a vector: class, concept, category, layer, kind
+        A row per class, layer and concept that has a vector: class, concept, category, layer, kind
         (of vectors); score (share of the class's images with a positive derivative, mean over
         counterparts), magnitude (sum of the positive derivatives over the sum of all absolute ones,
         in 0..1), sensitivity (mean derivative along unit length), effect (the statistic less its
@@ -116,7 +116,7 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
         raise InputError("none of these concepts has a vector (too few examples to fit one)")
     table["p_adjusted"] = holm(table["p_value"].to_numpy())
     table["p_bh"] = benjamini_hochberg(table["p_value"].to_numpy())
-    return table.sort_values("place", kind="stable")[COLUMNS].reset_index(drop=True)
+    return table[COLUMNS]
 
 
 def _given(
@@ -179,9 +179,9 @@ def _rows(name: str, cavs: Cavs, sums: Sums, seed: int) -> pd.DataFrame:
                 place=group.places,
             )
         )
-    return (
-        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*COLUMNS, "place"])
-    )
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.concat(parts).sort_values("place", kind="stable").drop(columns="place")
 
 
 def _statistic(derivatives: Floats) -> Floats:

@@ -50,7 +50,9 @@ class CavProbe(BaseProbe):
             with fewer has sets of about as many as it has.
         redraws: times that a concept's images are drawn anew (bootstrap), for stability and
             intervals.
-        penalty: of the squared weights, where the mean squared length of a sample is 1.
+        penalty: of the squared weights, where the mean squared length of a sample is 1. A small one
+            follows single images: vectors are less stable, and images of a concept that vary more
+            than random ones then pass for an effect more often than tests say.
         min_examples: concepts that fewer training images show (or, where a counterpart is theirs,
             do not show) get no vector, and say so.
         label_size: side of the label maps, which decides no score here but which store is read.
@@ -72,7 +74,7 @@ class CavProbe(BaseProbe):
         random: int = 50,
         examples: int = 50,
         redraws: int = 10,
-        penalty: float = 0.1,
+        penalty: float = 10.0,
         min_examples: int = 10,
         label_size: int | None = None,
         seed: int = 0,
@@ -238,7 +240,7 @@ def picture_cavs(  # noqa: PLR0913 (as the estimator's settings)
     counterparts: int = 50,
     examples: int = 50,
     redraws: int = 10,
-    penalty: float = 0.1,
+    penalty: float = 10.0,
     batch_size: int = 32,
     seed: int = 0,
     progress: bool = False,

@@ -123,8 +123,13 @@ class _Pairs:
         ]
 
 
-def plan_random(sides: Sequence[Side], sets: Ints, size: int, redraws: int, seed: int) -> Plan:
+def plan_random(
+    sides: Sequence[Side], sets: Ints, size: int, redraws: int, seed: int, pool: Ints
+) -> Plan:
     """Concepts against random sets, and every two random sets against one another, once.
+
+    Accuracy is measured against sets that hold none of the concept's own images: an image on both
+    sides can only be told wrongly.
 
     Args:
         sides: with the same number of images in play.
@@ -132,13 +137,16 @@ def plan_random(sides: Sequence[Side], sets: Ints, size: int, redraws: int, seed
         size: k.
         redraws: Q.
         seed: of the draws.
+        pool: that the sets were drawn from.
     """
     pairs, count = _Pairs(), len(sets)
     sets = sets[:, :size]
-    draws, again = [], []
+    draws, held, again = [], [], []
     for side in sides:
-        own = own_set(side, size, seed)
+        own, draw = own_set(side, size, seed), generator(seed, side.key, "held out")
+        rest = np.setdiff1d(pool, own)
         draws.append([pairs.add(own, other) for other in sets])
+        held.append([pairs.add(own, subset(rest, size, draw)) for _ in range(AGAIN)])
         again.append(pairs.redrawn(_redrawn(side, size, redraws, seed), list(sets)))
     first, second = np.triu_indices(count, 1)
     start = len(pairs.positive)
@@ -150,7 +158,6 @@ def plan_random(sides: Sequence[Side], sets: Ints, size: int, redraws: int, seed
     null = number[off].reshape(1, count, count - 1)
     sign = np.where(np.arange(count)[None, :] > np.arange(count)[:, None], 1, -1)
     signs = sign[off].reshape(1, count, count - 1).astype(np.int8)
-    held = np.array(draws, dtype=np.int64)[:, :AGAIN]
     return _plan(pairs, draws, again, held, null, signs)
 
 

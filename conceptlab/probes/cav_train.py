@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import binom
+from scipy.special import bdtrc
 from tqdm.auto import tqdm
 
 from conceptlab.errors import InputError
@@ -199,7 +199,7 @@ def _held_out(
         right[..., held] = 0.5 * (1.0 + np.sign(decide * sign))
     accuracy: Floats = right.mean(axis=(1, 2, 3))
     hits = np.floor(accuracy * 2 * size + 1e-9)
-    return accuracy, binom.sf(hits - 1, 2 * size, 0.5) > CHANCE
+    return accuracy, bdtrc(hits - 1, 2 * size, 0.5) > CHANCE
 
 
 def _stability(bundle: Bundle, gram: NDArray[np.float32], redraws: Ints) -> Floats:

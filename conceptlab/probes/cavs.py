@@ -180,8 +180,9 @@ def _planned(sides: Sequence[Side], pool: Ints, size: int, largest: int, drawing
     if drawing.against == COMPLEMENT:
         return plan_complement(sides, drawing.random, size, drawing.redraws, drawing.seed)
     sets = random_sets(pool, drawing.random, largest, drawing.seed)
-    plan = plan_random if drawing.against == RANDOM else plan_pairs
-    return plan(sides, sets, size, drawing.redraws, drawing.seed)
+    if drawing.against == RANDOM:
+        return plan_random(sides, sets, size, drawing.redraws, drawing.seed, pool)
+    return plan_pairs(sides, sets, size, drawing.redraws, drawing.seed)
 
 
 def _inflation(pool: int, size: int, drawing: Drawing) -> float:

@@ -8,10 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.views.dots import LARGEST, dot_matrix
 from conceptlab.views.style import (
-    CHANCE,
-    PROBE,
-    SHUFFLED,
     axes_or_new,
     category_colors,
     category_markers,
@@ -20,14 +18,7 @@ from conceptlab.views.style import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
 
-SIGNIFICANT = 0.05
-MOST = 30  # concepts, or classes, in one figure
-LARGEST = 8.0  # standard deviations above which dots grow no more
-AREA = 170.0  # of the largest dot, in square points
-SHOWN = (1.0, 3.0, 8.0)  # effects in the legend
-DOUBTFUL = "chance"  # in the note of a vector that is no better
 VALUES = {  # what a dot's colour may be: its scale's middle, and half its width where that is fixed
     "score": (0.5, 0.5, "TCAV score: share of pictures with a positive derivative"),
     "magnitude": (0.5, 0.5, "share of the derivatives' size that is positive"),
@@ -41,6 +32,7 @@ FAMILIES = {
     "erased": "erased: change of the logit",
 }
 NAMED = 5  # concepts with a name in a panel
+EDGE = 0.22  # of a panel's points: so near its end there is no room for a name
 SIDE = 2.6  # inches of a panel
 
 
@@ -71,102 +63,11 @@ def plot_tcav(table: pd.DataFrame, value: str = "score", *, ax: "Axes | None" = 
             f"class {twice['class'].iloc[0]} and concept {twice['concept'].iloc[0]} stand twice; "
             "give the rows of one layer and one kind of vectors"
         )
-    concepts, classes = (_strongest(table, column) for column in ("concept", "class"))
-    rows = table[table["concept"].isin(concepts) & table["class"].isin(classes)]
-    ax = axes_or_new(ax, _size(concepts, classes))
-    y, x = rows["concept"].map(concepts.index), rows["class"].map(classes.index)
-    _bands(ax, rows, y)
-    scale = _scale(rows, value)
-    _dots(ax, rows, x.to_numpy(), y.to_numpy(), scale.to_rgba(rows[value].to_numpy(float)))
-    _legend(ax)
-    _bar(ax, scale, VALUES[value][2])
-    ax.set_xticks(range(len(classes)), [plain(name) for name in classes], rotation=40, ha="right",
-                  rotation_mode="anchor")  # fmt: skip
-    ax.set_yticks(range(len(concepts)), [plain(name) for name in concepts])
-    ax.set_xlim(-0.6, len(classes) - 0.4)
-    ax.set_ylim(len(concepts) - 0.4, -0.6)
-    ax.set_axisbelow(True)
-    ax.grid(color="#eeeeee", linewidth=0.7)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    return ax
-
-
-def _strongest(rows: pd.DataFrame, column: str) -> list[str]:
-    """At most so many names, those with the largest effect, in the table's order."""
-    size = rows["effect"].abs().groupby(rows[column], sort=False).max()
-    kept = set(size.sort_values(ascending=False, kind="stable").index[:MOST])
-    return [str(name) for name in size.index if name in kept]
-
-
-def _size(concepts: list[str], classes: list[str]) -> tuple[float, float]:
-    side, head = (max(map(len, names)) for names in (concepts, classes))
-    width = 2.0 + 0.075 * side + 0.36 * max(len(classes), 8)
-    return width, 1.3 + 0.05 * head + 0.26 * max(len(concepts), 10)
-
-
-def _bands(ax: "Axes", rows: pd.DataFrame, y: "pd.Series[int]") -> None:
-    """Hatched rows behind the concepts whose vector is no better than chance."""
-    doubtful = rows["note"].astype(str).str.contains(DOUBTFUL)
-    label = "vector no better than chance"
-    for place in sorted(set(y[doubtful])):
-        ax.axhspan(place - 0.5, place + 0.5, facecolor="#f2f2f2", edgecolor="#d0d0d0",
-                   hatch="////", linewidth=0, zorder=0, label=label)  # fmt: skip
-        label = ""  # one row stands for all in the legend
-
-
-def _scale(rows: pd.DataFrame, value: str) -> "ScalarMappable":
-    """From numbers to colours, with grey in the middle."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LinearSegmentedColormap, Normalize
-
-    middle, half, _ = VALUES[value]
-    if not half:
-        half = max(float(rows[value].abs().max()), 1e-12)
-    colors = LinearSegmentedColormap.from_list("score", [PROBE, "#c4c4c4", SHUFFLED])
-    return ScalarMappable(Normalize(middle - half, middle + half), colors)
-
-
-def _dots(
-    ax: "Axes",
-    rows: pd.DataFrame,
-    x: NDArray[np.int64],
-    y: NDArray[np.int64],
-    shades: NDArray[np.float64],
-) -> None:
-    effect = rows["effect"].to_numpy(float)
-    known = np.isfinite(effect)
-    sure = known & (rows["p_adjusted"] < SIGNIFICANT).to_numpy()
-    for which, faces in ((sure, shades[sure]), (known & ~sure, "white")):
-        ax.scatter(x[which], y[which], s=_area(effect[which]), facecolors=faces,
-                   edgecolors=shades[which], linewidths=1.3, zorder=2)  # fmt: skip
-    ax.scatter(x[~known], y[~known], s=16, marker="x", color=CHANCE, linewidths=0.8, zorder=2)
-
-
-def _legend(ax: "Axes") -> None:
-    """Sizes of dots, what is filled, what is hatched: above."""
-    for size in SHOWN:
-        ax.scatter([], [], s=_area(np.array([size])), facecolors="white", edgecolors=CHANCE,
-                   linewidths=1.3, label=f"{size:.0f}")  # fmt: skip
-    ax.scatter([], [], s=50, color=CHANCE, label=f"adjusted p < {SIGNIFICANT}")
-    ax.legend(fontsize=7.5, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5,
-              title="size: effect, in standard deviations of random sets", title_fontsize=7.5,
-              alignment="left", handletextpad=0.3, columnspacing=1.0)  # fmt: skip
-
-
-def _bar(ax: "Axes", scale: "ScalarMappable", label: str) -> None:
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    bar = figure.colorbar(scale, ax=ax, shrink=0.7, pad=0.02, aspect=25)
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=7.5)
-    bar.outline.set_visible(False)
-
-
-def _area(effect: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Square points of dots; an effect of nothing is still to be seen."""
-    share: NDArray[np.float64] = np.minimum(np.abs(effect), LARGEST) / LARGEST
-    return 6.0 + (AREA - 6.0) * share
+    middle, half, label = VALUES[value]
+    return dot_matrix(
+        table, value, by="effect", scale=(middle, half),
+        labels=(label, "size: effect, in standard deviations of random sets"), ax=ax,
+    )  # fmt: skip
 
 
 def plot_families(table: pd.DataFrame, ax: "Axes | None" = None) -> "Axes":
@@ -267,9 +168,19 @@ def _names(
         if any(abs(points[place] - other)[1] < 0.09 for other in taken):
             continue
         taken.append(points[place])
-        left = points[place, 0] > 0
+        left = _freer_left(points - points[place])
         ax.annotate(
             plain(names.iloc[place]), (x.iloc[place], y.iloc[place]),
             xytext=(-4 if left else 4, 0), textcoords="offset points", fontsize=6.5, va="center",
             ha="right" if left else "left", color="#444444",
         )  # fmt: skip
+
+
+def _freer_left(others: NDArray[np.float64]) -> bool:
+    """Whether a name covers fewer of the other points at the left of a point at (0, 0)."""
+    if others[:, 0].min() > -EDGE or others[:, 0].max() < EDGE:
+        return bool(others[:, 0].max() < EDGE)
+    near = np.abs(others[:, 1]) < 0.05
+    sides = [(near & (side * others[:, 0] > 0) & (side * others[:, 0] < 0.3)).sum()
+             for side in (-1, 1)]  # fmt: skip
+    return bool(sides[0] < sides[1])

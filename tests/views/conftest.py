@@ -177,7 +177,7 @@ def _pairs():
 
 
 def _effects(rng):
-    """What `study.effects` writes: the families, and their tables, of two layers and two classes."""
+    """What `study.effects` writes: the families, and their tables, of two layers and classes."""
     named = [(c, k) for c, k in CONCEPTS.items() if c != "rare"]
     every = [
         {"model": m, "layer": n, "class": name, "concept": c, "category": k,

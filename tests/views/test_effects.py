@@ -1,4 +1,4 @@
-"""The report's section on what concepts do to predictions: outcomes of tests, and what is escaped."""
+"""The report's section on what concepts do to predictions: outcomes, and what is escaped."""
 
 import re
 

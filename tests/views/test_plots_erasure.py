@@ -9,7 +9,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from conceptlab.errors import InputError
-from conceptlab.views.plots_erasure import MOST, plot_erasure
+from conceptlab.views.dots import MOST
+from conceptlab.views.plots_erasure import plot_erasure
 
 
 def table(concepts=4, classes=3, seed=0):

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from conceptlab.errors import InputError
-from conceptlab.views.plots_tcav import MOST, plot_families, plot_tcav, spearman
+from conceptlab.views.dots import MOST
+from conceptlab.views.plots_tcav import _freer_left, plot_families, plot_tcav, spearman
 
 
 def table(concepts=4, classes=3, seed=0):
@@ -171,6 +172,14 @@ def test_names_within_a_panel_are_of_the_points_farthest_from_the_middle():
     given.loc[5, ["encoded", "used"]] = 40.0, 90.0
     panel = plot_families(given).child_axes[0]
     assert "c5" in [text.get_text() for text in panel.texts]
+
+
+def test_names_go_inwards_at_the_ends_and_else_to_the_side_where_less_is():
+    assert not _freer_left(np.array([[0.0, 0], [0.5, 0], [0.9, 0]]))
+    assert _freer_left(np.array([[0.0, 0], [-0.5, 0], [-0.9, 0]]))
+    crowd = np.array([[0.0, 0], [-0.6, 0.3], [0.6, 0.3], [0.1, 0.01], [0.2, 0.01]])
+    assert _freer_left(crowd)
+    assert not _freer_left(-crowd)
 
 
 @pytest.mark.parametrize("drop", [[], ["erased"], ["erased", "contributing"]])
