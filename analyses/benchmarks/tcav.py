@@ -44,7 +44,7 @@ LAYER = "features.12"
 BATCH = 32
 CONCEPTS, CLASSES, RANDOM, EACH = 20, 10, 50, 50
 CAVS, PEERS = 500, 10  # random CAVs, and how many of them scikit-learn is timed on
-PENALTY = 0.1
+PENALTY = 10.0
 FEW, MANY = 500, 5000  # images, for memory
 
 

@@ -67,6 +67,7 @@ MEASURES = {  # column, title, what tests it, the sign of a class that relies on
 DRAWN = ("score", "effect", "contribution", "direction_logit_change")
 LEVEL = 0.05
 EXAMPLES = 50  # pictures of a set
+SHARP = 0.1  # penalty of the CAVs that are taken out: those of `tcav` vary as the layer does
 SETS = 20  # random ones that are controls of erasure
 
 
@@ -104,7 +105,9 @@ def counterparts(
     sets = {
         f"random {i}": cl.Rows(data, draw.choice(rest, count, replace=False)) for i in range(SETS)
     }
-    return cl.picture_cavs(model, sets, pool, layer=layer, examples=count, redraws=0).vectors
+    return cl.picture_cavs(
+        model, sets, pool, layer=layer, examples=count, redraws=0, penalty=SHARP
+    ).vectors
 
 
 def measured(
@@ -135,7 +138,10 @@ def measured(
         table = table.merge(parts, how="left", on=by)
         table[["share", "contribution"]] = table[["share", "contribution"]].fillna(0.0)
         null = counterparts(model, data, layer)
-        erased = cl.erase(model, images, vectors, layer=layer, random=null).table
+        sharp = cl.CavProbe(examples=EXAMPLES, penalty=SHARP).fit(acts, data).vectors
+        erased = cl.erase(
+            model, images, sharp.select(concepts()), layer=layer, random=null
+        ).table
         erased["accuracy_change"] = erased["accuracy_after"] - erased["accuracy_before"]
         for ablation, own in erased.groupby("ablation"):
             kept = ["logit_change", "accuracy_change", "effect", "p_adjusted"]

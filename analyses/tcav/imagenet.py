@@ -56,6 +56,7 @@ TINTED = 40  # frames of a tinted set
 MOST = 22  # concepts in a basis: all
 CLASSES = 6
 ERASED_IMAGES = 10  # of a class
+SHARP = 0.1  # penalty of the CAVs that are taken out
 MEASURES = ["encoded", "used", "contributing", "erased"]
 Vectors = dict[str, Any]  # by kind
 
@@ -131,15 +132,14 @@ def decomposed(
 
 
 def erased(
-    network: Network, images: Pictures, vectors: Vectors, chance: Vectors, seed: int
+    network: Network, images: Pictures, acts: "cl.Activations", frames: Frames, seed: int
 ) -> pd.DataFrame:
-    """Erasure of each concept along its CAV, against CAVs of random sets of frames."""
-    kind = "cav-complement"
+    """Erasure of each concept along a sharp CAV, against as sharp ones of random sets of frames."""
+    probe = cl.CavProbe(against="complement", penalty=SHARP, seed=seed)
+    own, chance = (probe.fit(acts, data).vectors for data in (frames.much, frames.random))
     few = {name: rows[:: -(-len(rows) // ERASED_IMAGES)] for name, rows in images.items()}
-    found = cl.erase(
-        network.model, few, vectors[kind].vectors, random=chance[kind].vectors, seed=seed
-    )
-    return labelled(found.table.assign(vectors=kind), network)
+    found = cl.erase(network.model, few, own, random=chance, seed=seed)
+    return labelled(found.table.assign(vectors="cav-complement"), network)
 
 
 def tinted(picture: Image.Image, color: str) -> Image.Image:
@@ -271,7 +271,7 @@ def study(
     tables = {"tcav": sensitivities(network, images, vectors, seed)}
     tables["random"] = sensitivities(network, images, chance, seed)
     tables["decomposition"], tables["classes"] = decomposed(network, images, vectors, seed)
-    tables["erasure"] = erased(network, images, vectors[-1], chance[-1], seed)
+    tables["erasure"] = erased(network, images, acts[network.layers[-1]], frames, seed)
     tables["families"] = families(
         encoded, tables["tcav"], tables["decomposition"], tables["erasure"]
     )

@@ -108,8 +108,7 @@ class CavProbe(BaseProbe):
             data: the probe data set that they were made from.
 
         Raises:
-            InputError: settings that make no sense, an unknown concept to set against, or fewer
-                training images than two random sets need.
+            InputError: settings that make no sense, or an unknown concept to set against.
         """
         settings = Settings(self.classifier, self.form, self.penalty, data.progress)
         pool = split_rows(activations, "train")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from conceptlab.models.probed import ProbedModel
 
 log = logging.getLogger(__name__)
+SHARP = 0.1  # penalty of the CAVs that are taken out
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,24 @@ class Effects:
     @cached_property
     def cavs(self) -> Cavs:
         """The layer's concept activation vectors."""
+        return self._learned()
+
+    @cached_property
+    def sharp(self) -> Cavs:
+        """Those that are taken out of it: what tells the concept from all else that varies.
+
+        With a stiff penalty a CAV is nearly the difference of two means, and random ones vary just
+        as the layer does: a layer that varies in few ways has no control that leaves a class alone.
+        """
+        return self._learned(penalty=SHARP)
+
+    def _learned(self, **more: Any) -> Cavs:
         settings, study = self.settings, self.layer.study
         probe = CavProbe(
             against=settings.against, classifier=settings.classifier, form=settings.form,
             random=settings.random, examples=settings.examples, redraws=settings.redraws,
             min_examples=settings.min_examples, label_size=self.layer.label_size, seed=study.seed,
+            **more,
         )  # fmt: skip
         return probe.fit(self.layer.activations, self.layer.data).cavs
 
@@ -127,7 +141,7 @@ def make_erasure(
         chosen = [names[effects.directions.index(concept)] for concept in concepts]
     else:
         chosen = strongest(_tcav_rows(run, model, name), effects.settings.erase)
-    key = effects.key("erase", concepts=chosen, units=effects.settings.units)
+    key = effects.key("erase", concepts=chosen, units=effects.settings.units, penalty=SHARP)
     return run.step(model, name, "erase", key, lambda: erase_step(effects, chosen))
 
 
@@ -188,10 +202,10 @@ def erase_step(effects: Effects, concepts: Sequence[str]) -> Outputs:
     """What taking concepts out of a layer does to classes and to their probe."""
     if not concepts:
         return Outputs({"table": pd.DataFrame(), "probe": pd.DataFrame()}, {}, {})
-    vectors, layer = effects.directions.select(list(concepts)), effects.layer
+    vectors, layer = effects.sharp.vectors.select(list(concepts)), effects.layer
     settings = effects.settings
     found = erase(
-        effects.model, effects.pictures, vectors, random=effects.cavs, units=settings.units,
+        effects.model, effects.pictures, vectors, random=effects.sharp, units=settings.units,
         seed=layer.study.seed, output=effects.output, progress=effects.progress,
     )  # fmt: skip
     names = dict(zip(vectors.names, concepts, strict=True))

@@ -1,4 +1,4 @@
-"""A matrix of dots, concepts by classes: colour a value, size an effect, filled where it is sure."""
+"""A matrix of dots, concepts by classes: colour a value, size an effect, filled where sure."""
 
 from typing import TYPE_CHECKING
 
