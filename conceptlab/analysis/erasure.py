@@ -86,8 +86,9 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     of several units that were learned from shuffled labels significant at 5 %, and 53 % of the
     differences between means of random images; these call 1 % and 3 %. The price is power where a
     layer varies in few ways: with d effective dimensions no standardised effect is much above
-    sqrt(d) (2.6 there), which does not survive Holm over many rows. Random counterparts of the
-    concepts (`random=`) are the better controls where there are any.
+    sqrt(d) (2.6 there), which does not survive Holm over many rows. The CAVs of random sets
+    (`random=`) are the better controls, of sharp CAVs (`CavProbe(penalty=0.1)`): with a stiff
+    penalty they are nearly differences of means, and vary as the layer does.
 
     'units' sets the units of largest |v| (at most `units`, and those alone that weigh anything) to
     mu; its controls are sets of as many units that vary about as much.
