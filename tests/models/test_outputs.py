@@ -9,7 +9,7 @@ from torch import nn
 
 from conceptlab.errors import InputError, ModelError
 from conceptlab.models import load_model
-from conceptlab.models.outputs import class_columns, class_name, scores_of
+from conceptlab.models.outputs import HOW, class_columns, class_name, scores_of
 
 SCORES = torch.arange(6.0).reshape(2, 3)
 Named = namedtuple("Named", ["aux", "scores"])
@@ -59,7 +59,7 @@ def test_scores_are_found_where_they_are_said_to_be(returned, output, wanted):
 def test_what_holds_no_scores_is_said(returned, output, message):
     with pytest.raises(ModelError, match=message) as caught:
         scores_of(returned, output)
-    assert "output=KEY, output=PLACE, or output=FUNCTION" in str(caught.value)
+    assert HOW in str(caught.value)
 
 
 def test_classes_are_names_or_columns():
