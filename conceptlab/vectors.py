@@ -70,6 +70,23 @@ class Space:
                 + "): compare their similarity matrices instead"
             )
 
+    def require_model(self, fingerprint: str, layer: str | None = None) -> None:
+        """Raise `SpaceError` unless this is a space of that network, and of the layer if named.
+
+        Args:
+            fingerprint: of the network.
+            layer: or none.
+        """
+        if fingerprint != self.weights:
+            raise SpaceError(
+                f"these vectors belong to {self.model} ({self.weights[:8]}), not to the model "
+                f"given ({fingerprint[:8]}): learn them on it"
+            )
+        if layer is not None and layer != self.layer:
+            raise SpaceError(
+                f"these vectors belong to layer {self.layer}, not to {layer}: learn them there"
+            )
+
     def _key(self) -> dict[str, Any]:
         return {
             "weights": self.weights,
@@ -340,11 +357,7 @@ class ConceptVectors:
     def _apply(
         self, model: AppliesVectors, image: "Image", size: tuple[int, int] | None
     ) -> tuple[Floats, Floats]:
-        if model.fingerprint != self.space.weights:
-            raise SpaceError(
-                f"these vectors belong to {self.space.model} ({self.space.weights[:8]}), "
-                f"not to the model given ({model.fingerprint[:8]})"
-            )
+        self.space.require_model(model.fingerprint)
         return model.apply(self, image, size)
 
     def save(self, path: str | Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from conceptlab.data.folder import IMAGES
 from conceptlab.data.read import read_image
 from conceptlab.errors import InputError
 from conceptlab.numerics.parallel import ordered_map
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 #: Pictures, files of pictures, or a tensor (n, 3, S, S) already preprocessed. Anything with a
 #: length that gives picture i for [i] will do, so that many need not be in memory.
 Pictures = Sequence[Image.Image | str | Path]
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class Rows(Sequence[Image.Image]):
@@ -55,9 +55,9 @@ def folder_pictures(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES)
     if not found:
-        raise InputError(f"{folder} holds no pictures ({', '.join(SUFFIXES)})")
+        raise InputError(f"{folder} holds no pictures ({', '.join(IMAGES)})")
     return found
 
 

@@ -120,15 +120,7 @@ def candidates(
 def _layer(model: ProbedModel, vectors: ConceptVectors, layer: str | None) -> str:
     """The layer of the vectors, where they fit the network there."""
     space = vectors.space
-    if space.weights != model.fingerprint:
-        raise SpaceError(
-            f"these vectors belong to {space.model} ({space.weights[:8]}), not to {model.name} "
-            f"({model.fingerprint[:8]}): learn them on it"
-        )
-    if layer is not None and layer != space.layer:
-        raise SpaceError(
-            f"these vectors belong to layer {space.layer}, not to {layer}: learn them there"
-        )
+    space.require_model(model.fingerprint, layer)
     if space.inputs == "flattened":
         raise InputError(
             "vectors over flattened maps weigh each position by itself, and a class is made of "

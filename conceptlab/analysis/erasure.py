@@ -25,7 +25,7 @@ from conceptlab.analysis.erased_scores import (
     require_units,
 )
 from conceptlab.analysis.sensitivity import random_rows
-from conceptlab.errors import InputError, SpaceError
+from conceptlab.errors import InputError
 from conceptlab.models.outputs import Output, class_name
 from conceptlab.models.rest import rest_of
 from conceptlab.numerics.metrics import mean_interval
@@ -185,14 +185,7 @@ def _check(
     layer: str | None,
 ) -> None:
     """Refuse images and vectors that do not fit the network."""
-    space = vectors.space
-    if model.fingerprint != space.weights:
-        raise SpaceError(
-            f"these vectors belong to {space.model} ({space.weights[:8]}), not to the model given "
-            f"({model.fingerprint[:8]})"
-        )
-    if layer is not None and layer != space.layer:
-        raise SpaceError(f"these vectors are over layer {space.layer}, not {layer}")
+    vectors.space.require_model(model.fingerprint, layer)
     require_pointwise(vectors)
     if not vectors.usable.any():
         raise InputError("no concept has a vector (too few examples to fit one)")

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.analysis.sensitivity import Sums, measure, with_random
-from conceptlab.errors import InputError, SpaceError
+from conceptlab.errors import InputError
 from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
 from conceptlab.probes.cav_sets import Roles
 from conceptlab.probes.cavs import Cavs
@@ -93,9 +93,8 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
         (such as 'no better than chance').
 
     Raises:
-        InputError: no images or no vectors, a class that does not exist, vectors of one layer and
-            another asked for.
-        SpaceError: vectors of another network.
+        InputError: no images or no vectors, a class that does not exist.
+        SpaceError: vectors of another network or layer.
         LayerError: no differentiable path from a layer to the scores.
         ModelError: a network that does not return one number per picture and class.
     """
@@ -134,13 +133,7 @@ def _given(
         if not isinstance(one, Cavs | ConceptVectors):
             raise InputError(f"tcav takes Cavs or ConceptVectors; got a {type(one).__name__}")
         space = (one.vectors if isinstance(one, Cavs) else one).space
-        if space.weights != model.fingerprint:
-            raise SpaceError(
-                f"these vectors belong to {space.model} ({space.weights[:8]}), not to the model "
-                f"given ({model.fingerprint[:8]})"
-            )
-        if layer is not None and space.layer != layer:
-            raise InputError(f"these vectors are of layer {space.layer}, not of {layer}")
+        space.require_model(model.fingerprint, layer)
         model.resolve([space.layer])
     return several
 

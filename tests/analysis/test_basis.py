@@ -176,7 +176,7 @@ ONES = np.ones((2, 96))
         (ONES, {"centred": True}, InputError, "none of the 2 concepts .* the same for all units"),
         (0 * ONES, {}, InputError, r"none of the 2 concepts has a vector \(all zero or not fin"),
         (np.ones((2, 95)), {}, SpaceError, "have 95 units, and layer features.17 .* has 96"),
-        ({"weights": "0" * 64}, {}, SpaceError, "belong to scenenet .00000000., not to scenenet"),
+        ({"weights": "0" * 64}, {}, SpaceError, "belong to scenenet .00000000., not to the model"),
         ({"inputs": "flattened"}, {}, InputError, "flattened maps weigh each position by itself"),
         ({"layer": "features.99"}, {}, InputError, "no layer 'features.99'; nearest: feat"),
     ],

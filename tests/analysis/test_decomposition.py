@@ -449,7 +449,7 @@ def test_bad_pictures_and_targets(image, target, message):
 
 def test_vectors_of_another_network_and_layers_without_a_path():
     model, other = toy(), toy(bent())
-    with pytest.raises(SpaceError, match="not to Toy"):
+    with pytest.raises(SpaceError, match="not to the model given"):
         decompose_image(model, IMAGE, random_vectors(other))
 
     class Rounded(nn.Module):

@@ -361,7 +361,7 @@ def test_files_and_pictures_will_do_and_the_network_is_as_before(model, drawn, t
         ({0: 2}, {"random": 1}, InputError, "one control says nothing about chance; take 20"),
         ({0: 2}, {"random": 2}, InputError, "2 controls say nothing about chance; take 20"),
         ({0: 2}, {"control_images": 1}, InputError, "control_images is a whole number"),
-        ({0: 2}, {"layer": "head"}, SpaceError, "over layer layer, not head"),
+        ({0: 2}, {"layer": "head"}, SpaceError, "belong to layer layer, not to head"),
         ({0: 2}, {"output": "logits"}, ModelError, "has no 'logits'"),
     ],
 )

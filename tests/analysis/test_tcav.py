@@ -438,7 +438,7 @@ def test_bad_inputs(curved, linear):
     for call, error, say in (
         (lambda: tcav(linear, batch, cavs), SpaceError, "not to the model given"),
         (lambda: tcav(curved, batch, cavs, layer="second"), InputError,
-         "these vectors are of layer layer, not of second"),
+         "these vectors belong to layer layer, not to second"),
         (lambda: tcav(curved, {"oen": pictures(2)}, cavs), InputError, "no class 'oen'.*one"),
         (lambda: tcav(curved, {7: pictures(2)}, cavs), InputError, "no class 7; its columns are 0"),
         (lambda: tcav(curved, {}, cavs), InputError, "pictures of at least one class"),
