@@ -2,6 +2,7 @@
 
 from conceptlab.data import broden as broden
 from conceptlab.data import folder as folder
+from conceptlab.data import pictures as pictures
 from conceptlab.data import scenes as scenes
 from conceptlab.data.base import SOURCES, Labels, ProbeDataset, Problem, parse_spec
 from conceptlab.errors import InputError
@@ -13,7 +14,8 @@ def load_data(spec: str) -> ProbeDataset:
     """The probe data set of a specification.
 
     Args:
-        spec: `scenes[:n=1000,seed=0]`, `folder:PATH[,colors=true]` or `broden:PATH`.
+        spec: `scenes[:n=1000,seed=0]`, `folder:PATH[,colors=true]`, `broden:PATH`, or
+            `pictures:PATH` (no labels).
 
     Raises:
         InputError: an unknown source or option.

@@ -36,10 +36,11 @@ def specs(tmp_path_factory):
         "folder": f"folder:{folder}",
         "folder with colours": f"folder:{folder},colors=true",
         "broden": f"broden:{broden}",
+        "pictures": f"pictures:{folder / 'images'}",
     }
 
 
-@pytest.fixture(params=["scenes", "folder", "folder with colours", "broden"])
+@pytest.fixture(params=["scenes", "folder", "folder with colours", "broden", "pictures"])
 def data(request, specs):
     return load_data(specs[request.param])
 

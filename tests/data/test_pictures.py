@@ -1,0 +1,53 @@
+"""Pictures without labels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conceptlab.data import load_data
+from conceptlab.errors import DataError, InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for place, name in enumerate(["b.png", "a.jpg", "sub/a.jpg", ".hidden/c.png", "sub/.d.png"]):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 6), (place, 0, 0)).save(file)
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_all_pictures_below_the_folder_by_path(folder):
+    data = load_data(f"pictures:{folder}")
+    assert data.names.tolist() == ["train/a.jpg", "train/b.png", "train/sub/a.jpg"]
+    assert set(data.splits) == {"train"}
+    assert len(data.catalogue) == 0
+    assert data.image(1).size == (8, 6)
+    assert data.masks(1) == {}
+    assert data.labels(1).planes.shape == (1, 6, 8)
+    assert data.validate() == []
+
+
+def test_a_changed_picture_changes_the_fingerprint(folder):
+    before = load_data(f"pictures:{folder}").fingerprint
+    assert load_data(f"pictures:{folder}").fingerprint == before
+    Image.fromarray(np.full((6, 8, 3), 9, np.uint8)).save(folder / "b.png")
+    assert load_data(f"pictures:{folder}").fingerprint != before
+
+
+def test_a_damaged_picture_is_named(folder):
+    (folder / "sub" / "a.jpg").write_bytes(b"no")
+    data = load_data(f"pictures:{folder}")
+    assert [p.file for p in data.validate()] == ["sub/a.jpg"]
+    with pytest.raises(DataError, match=r"a\.jpg is damaged"):
+        data.image(2)
+
+
+def test_a_folder_that_is_missing_or_empty(tmp_path):
+    with pytest.raises(DataError, match="there is no folder"):
+        load_data(f"pictures:{tmp_path / 'no'}")
+    with pytest.raises(DataError, match="holds no pictures"):
+        load_data(f"pictures:{tmp_path}")
+    with pytest.raises(InputError, match="unknown option"):
+        load_data(f"pictures:{tmp_path},colors=true")
