@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from conceptlab.probes.subsets import subset_scores as subset_scores
     from conceptlab.probes.summary import summarize_units as summarize_units
     from conceptlab.study.run import run_study as run_study
-    from conceptlab.study.settings import read_study as read_study
+    from conceptlab.study.studyfile import read_study as read_study
     from conceptlab.vectors import Concept as Concept
     from conceptlab.vectors import ConceptVectors as ConceptVectors
     from conceptlab.vectors import Space as Space
@@ -137,7 +137,7 @@ _HOMES = {
     "probes.subsets": ["subset_scores"],
     "probes.summary": ["summarize_units"],
     "study.run": ["run_study"],
-    "study.settings": ["read_study"],
+    "study.studyfile": ["read_study"],
     "vectors": ["Concept", "ConceptVectors", "Space"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

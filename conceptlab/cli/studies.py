@@ -61,7 +61,7 @@ def run(
 ) -> None:
     """Run a study: models, layers, tables, figures and a report."""
     from conceptlab.study.folder import safe
-    from conceptlab.study.settings import read_study
+    from conceptlab.study.studyfile import read_study
 
     settings = read_study(study)
     if options.given_seed is not None:
@@ -91,8 +91,8 @@ def _estimate(study: "Study", cache: Path | None) -> None:
 
     from conceptlab.activations.estimate import estimate
     from conceptlab.study.run import open_model
-    from conceptlab.study.settings import study_toml
     from conceptlab.study.steps import require_splits
+    from conceptlab.study.studyfile import study_toml
 
     data = open_data(study.data.spec)
     require_splits(study, data, "segment", "classify")

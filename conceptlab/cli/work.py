@@ -233,7 +233,7 @@ def run_steps(
 ) -> "RunFolder":
     """Run some steps of layers, and put the run folder's tables together."""
     from conceptlab.study.folder import RunFolder
-    from conceptlab.study.settings import read_study
+    from conceptlab.study.studyfile import read_study
     from conceptlab.study.tables import write_tables
 
     folder = RunFolder(out)

@@ -25,7 +25,7 @@ from conceptlab.study.effects import Effects, make_decomposition, make_erasure, 
 from conceptlab.study.examples import examples_step
 from conceptlab.study.folder import RunFolder, read_table
 from conceptlab.study.scale import spread
-from conceptlab.study.settings import ModelSettings, Study, study_toml
+from conceptlab.study.settings import ModelSettings, Study
 from conceptlab.study.space import write_space
 from conceptlab.study.steps import (
     Layer,
@@ -38,6 +38,7 @@ from conceptlab.study.steps import (
     subsets_step,
     untrained_step,
 )
+from conceptlab.study.studyfile import study_toml
 from conceptlab.study.tables import concept_table, load_vectors, write_tables
 from conceptlab.vectors import ConceptVectors
 
@@ -80,7 +81,7 @@ def run_study(
     """Everything that a study asks for; what an earlier run of it finished is not done again.
 
     Args:
-        study: the settings, see `conceptlab.study.settings.read_study`.
+        study: the settings, see `conceptlab.study.studyfile.read_study`.
         out: the run folder.
         cache: folder of activations; else CONCEPTLAB_CACHE, else 'cache'.
         device: where networks run.

@@ -1,11 +1,8 @@
-"""The study file: read, checked field by field, and written back with every default filled in."""
+"""The settings of a study, table by table, each checked when it is made."""
 
-import json
 import math
-import os
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ from conceptlab.probes.cav_train import Settings
 from conceptlab.probes.cavs import Drawing
 from conceptlab.probes.dissect import ORDERS, SCOPES
 from conceptlab.probes.segmentation import LOSSES
-from conceptlab.registry import near_matches
 
 SEGMENT_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 160, 192, 224)
 CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
@@ -279,142 +275,3 @@ def _check_probe(settings: SegmentSettings | ClassifySettings) -> None:
     _at_least(1, min_examples=settings.min_examples)
     for size in settings.sizes:
         _at_least(1, sizes=size)
-
-
-TABLES: dict[str, type[Any]] = {
-    "data": DataSettings,
-    "dissect": DissectSettings,
-    "segment": SegmentSettings,
-    "classify": ClassifySettings,
-    "compare": CompareSettings,
-    "pack": PackSettings,
-    "resample": ResampleSettings,
-    "tcav": TcavSettings,
-}
-
-
-def read_study(path: str | Path) -> Study:
-    """Read a study file; paths in it are relative to it, and its name is the file's if it has none.
-
-    Raises:
-        InputError: no such file, no TOML, an unknown field, a value of the wrong type.
-    """
-    path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the study file {path} ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
-    try:
-        study = _study({"name": path.stem, **raw})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return _relative(study, path.resolve().parent)
-
-
-def _study(raw: Mapping[str, Any]) -> Study:
-    known = [f.name for f in fields(Study)]
-    for key in raw:
-        if key not in known:
-            raise InputError(f"unknown field {key!r}; {near_matches(key, known)}")
-    if "data" not in raw or not raw.get("models"):
-        raise InputError("a study needs a table [data] and at least one [[models]]")
-    if not isinstance(raw["models"], list):
-        raise InputError("models are written as [[models]], one table each")
-    made: dict[str, Any] = {
-        name: _table(kind, raw[name], f"[{name}]") for name, kind in TABLES.items() if name in raw
-    }
-    made["models"] = tuple(_table(ModelSettings, m, "[[models]]") for m in raw["models"])
-    scalars = {k: raw[k] for k in ("name", "seed") if k in raw}
-    if not _is(scalars.get("seed", 0), "int") or not _is(scalars["name"], "str"):
-        raise InputError("name is a text and seed a whole number")
-    return Study(**made, **scalars)
-
-
-def _table(kind: type[Any], raw: Any, where: str) -> Any:
-    if not isinstance(raw, dict):
-        raise InputError(f"{where} is a table")
-    defined = {f.name: f for f in fields(kind)}
-    for key, value in raw.items():
-        if key not in defined:
-            raise InputError(f"unknown field {key!r} in {where}; {near_matches(key, defined)}")
-        _check(value, defined[key].type, f"{key} in {where}")
-    missing = [k for k in ("spec", "layers") if k in defined and k not in raw]
-    if missing:
-        raise InputError(f"{where} needs {missing[0]!r}")
-    try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-
-
-def _check(value: Any, annotation: Any, what: str) -> None:
-    """Raise unless a TOML value is of the type that a field's annotation names."""
-    kind = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    item = kind.removeprefix("tuple[").removesuffix(", ...]")
-    values = value if kind.startswith("tuple") else [value]
-    if not isinstance(values, list) or not all(_is(v, item) for v in values):
-        words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
-        wanted = words[item] if item == kind else f"list of {words[item]}s"
-        raise InputError(f"{what} is a {wanted}; got {value!r}")
-
-
-def _is(value: Any, kind: str) -> bool:
-    if kind == "bool" or isinstance(value, bool):
-        return kind == "bool" and isinstance(value, bool)
-    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
-    return isinstance(value, kinds[kind])
-
-
-def _relative(study: Study, folder: Path) -> Study:
-    """The study with its paths made absolute."""
-
-    def place(text: str) -> str:
-        return str(folder / os.path.expanduser(text))
-
-    def spec(text: str) -> str:
-        kind, colon, rest = text.partition(":")
-        if kind not in ("folder", "broden", "file") or not colon:
-            return text
-        path, comma, options = rest.partition(",")
-        return f"{kind}:{place(path)}{comma}{options}"
-
-    models = tuple(
-        replace(m, spec=spec(m.spec), weights=place(m.weights) if m.weights else "")
-        for m in study.models
-    )
-    compare = study.compare
-    if compare.words:
-        compare = replace(compare, words=place(compare.words))
-    data = replace(study.data, spec=spec(study.data.spec))
-    classes = tuple(_class_place(entry, place) for entry in study.tcav.classes)
-    tcav = replace(study.tcav, classes=classes)
-    return replace(study, data=data, models=models, compare=compare, tcav=tcav)
-
-
-def _class_place(entry: str, place: Callable[[str], str]) -> str:
-    """CLASS=FOLDER with the folder's path made absolute, where there is one."""
-    name, equals, source = entry.partition("=")
-    return f"{name}={place(source)}" if equals and os.path.isdir(place(source)) else entry
-
-
-def study_toml(study: Study) -> str:
-    """The study as TOML, with every default filled in."""
-    values = asdict(study)
-    lines = [f"{key} = {_toml(values[key])}" for key in ("name", "seed")]
-    for table in TABLES:
-        lines += ["", f"[{table}]", *(f"{k} = {_toml(v)}" for k, v in values[table].items())]
-    for model in values["models"]:
-        lines += ["", "[[models]]", *(f"{k} = {_toml(v)}" for k, v in model.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from conceptlab.errors import ModelError
 from conceptlab.models import load_model
 from conceptlab.study.run import open_model, run_study
-from conceptlab.study.settings import read_study
+from conceptlab.study.studyfile import read_study
 from conceptlab.vectors import ConceptVectors
 
 FOLDER = Path(__file__).resolve().parents[2] / "analyses" / "net2vec"

@@ -13,7 +13,8 @@ from conceptlab.analysis.compare import compare
 from conceptlab.errors import InputError
 from conceptlab.study.comparison import require_references
 from conceptlab.study.run import run_study
-from conceptlab.study.settings import CompareSettings, read_study
+from conceptlab.study.settings import CompareSettings
+from conceptlab.study.studyfile import read_study
 from tests.analysis.wordnet_files import write_wordnet
 
 PLACES = [("scenenet", "features.8"), ("scenenet", "features.17"),

@@ -1,0 +1,78 @@
+"""The study file: defaults, round trip, paths, and what is refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from conceptlab.errors import InputError
+from conceptlab.study.settings import Study
+from conceptlab.study.studyfile import read_study, study_toml
+
+LEAST = '[data]\nspec = "scenes"\n[[models]]\nspec = "builtin:scenenet"\nlayers = ["features.17"]\n'
+
+
+@pytest.fixture
+def study_of(tmp_path):
+    """A function that writes a study file and reads it."""
+
+    def read(text, name="mine.toml"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return read_study(tmp_path / name)
+
+    return read
+
+
+def test_every_table_but_two_may_be_left_out_or_empty(study_of):
+    least = study_of(LEAST)
+    empty = "".join(f"[{t}]\n" for t in ("dissect", "segment", "classify", "compare"))
+    assert study_of(LEAST + empty) == least
+    assert (least.name, least.seed, least.dissect.tau, least.segment.loss) == (
+        "mine", 0, 0.005, "bce",
+    )  # fmt: skip
+    assert least == Study(least.data, least.models, name="mine")
+
+
+def test_what_is_written_reads_back_equal(study_of):
+    first = study_of(
+        'name = "ü \\"q\\" \\\\ \\u007f"\nseed = 7\n' + LEAST + "mean = [0.1, 0.2, 1]\n"
+        "size = 32\n[dissect]\ntau = 1e-5\n"
+        '[compare]\narithmetic = ["a + b - c"]\nuntrained = false\n'
+    )
+    assert study_of(study_toml(first), "again.toml") == first
+
+
+@pytest.mark.parametrize("path", ["a b/ü", "../up", "con", "aux.d/x:y", "*?"])
+def test_paths_are_relative_to_the_file(study_of, tmp_path, path):
+    text = LEAST.replace('"scenes"', f'"folder:{path},colors=true"')
+    text = text.replace("builtin:scenenet", f"file:{path}/net.py:make")
+    found = study_of(text + f'weights = "{path}/w.pt"\n')
+    assert found.data.spec == f"folder:{tmp_path / path},colors=true"
+    assert found.models[0].spec == f"file:{tmp_path / path}/net.py:make"
+    assert found.models[0].weights == f"{tmp_path / path}/w.pt"
+    assert study_of(study_toml(found), "again.toml").data == found.data
+
+
+def test_an_absolute_path_stays(study_of):
+    assert study_of(LEAST.replace('"scenes"', '"broden:/b"')).data.spec == "broden:/b"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "size = 1.5", "mean = [1, 2]", "mean = [nan, 0, 0]", "batch_size = 0", "dtype = 'int8'",
+        "layers_ = 1", "[dissect]\ntau = 'x'", "[dissect]\ntau = 1.0", "[dissect]\nscope = 'x'",
+        "[segment]\nsizes = [0]", "[segment]\nsplit = 'x'", "[classify]\nmin_examples = true",
+        "[compare]\nneighbours = 0", "[compare]\nuntrained = 1", "[compare]\narithmetic = 'a'",
+    ],
+)  # fmt: skip
+def test_values_that_make_no_sense(study_of, more):
+    with pytest.raises(InputError, match=r"mine\.toml: "):
+        study_of(LEAST + more)
+
+
+def test_models_are_told_apart_by_their_names(study_of):
+    one = study_of(LEAST).models[0]
+    with pytest.raises(InputError, match="two models are called 'scenenet'"):
+        study_of(LEAST + LEAST[LEAST.index("[[") :])
+    with pytest.raises(InputError, match="two models are called 'scenenet'"):
+        replace(study_of(LEAST), models=(one, replace(one, spec="x:y", name="scenenet")))
