@@ -19,7 +19,7 @@ from PIL import Image
 
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.lock import held
-from conceptlab.activations.top import top_images
+from conceptlab.analysis.exemplars import exemplars
 from conceptlab.errors import CacheError, InputError
 from conceptlab.files import write_text
 from conceptlab.models.picture import see
@@ -128,17 +128,15 @@ def examples_step(
                  "iou_probe": row["iou_probe"], "picture": file}
             )  # fmt: skip
     units = top_units(best, UNITS)
-    top = top_images(acts, np.array(units, dtype=np.int64), IMAGES)
-    for unit_id, images in zip(units, top, strict=True):
-        label = best[best["unit"] == unit_id].sort_values("score", ascending=False).iloc[0]
-        for rank, image in enumerate(images):
-            file = f"top-{unit_id:05d}-{rank}.jpg"
-            pictures[file] = maker.strip(int(image), [maker.unit_mask(unit_id, int(image))])
-            rows.append(
-                {"kind": "top", "concept": label["concept"], "category": label["category"],
-                 "unit": unit_id, "decile": 0, "rank": rank + 1, "image": str(acts.names[image]),
-                 "iou_unit": float(label["score"]), "iou_probe": float("nan"), "picture": file}
-            )  # fmt: skip
+    for shown in exemplars(acts, units, count=IMAGES).table.itertuples() if units else ():
+        label = best[best["unit"] == shown.unit].sort_values("score", ascending=False).iloc[0]
+        file = f"top-{shown.unit:05d}-{shown.rank - 1}.jpg"
+        pictures[file] = maker.strip(shown.row, [maker.unit_mask(shown.unit, shown.row)])
+        rows.append(
+            {"kind": "top", "concept": label["concept"], "category": label["category"],
+             "unit": shown.unit, "decile": 0, "rank": shown.rank, "image": shown.image,
+             "iou_unit": float(label["score"]), "iou_probe": float("nan"), "picture": file}
+        )  # fmt: skip
     return Outputs({"examples": pd.DataFrame(rows)}, {}, pictures)
 
 

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 
-from conceptlab.activations.top import top_images
-
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_active_pairs_are_the_activations_above(toy, store_activations, dtype):
@@ -39,12 +37,3 @@ def test_kept_beside_the_file_and_readable_through_it(toy):
     with h5py.File(acts.path) as file:
         np.testing.assert_array_equal(file["thresholds/0.005"][()], levels)
         assert "offsets" in file["active/0.005"]
-
-
-def test_top_images_are_those_with_the_highest_maximum(toy):
-    _, acts = toy()
-    peaks = acts.array.astype(np.float32).max(axis=(2, 3))
-    units = np.array([4, 0])
-    want = np.argsort(-peaks[:, units].T, axis=1, kind="stable")[:, :7]
-    np.testing.assert_array_equal(top_images(acts, units, 7), want)
-    assert top_images(acts, units, 100).shape == (2, 60)
