@@ -11,9 +11,18 @@ if TYPE_CHECKING:
     from conceptlab.activations.extract import extract as extract
     from conceptlab.activations.pictures import Rows as Rows
     from conceptlab.activations.pictures import folder_pictures as folder_pictures
+    from conceptlab.activations.sample import Sample as Sample
+    from conceptlab.activations.sample import sample as sample
     from conceptlab.activations.store import Activations as Activations
     from conceptlab.analysis.analogies import Analogies as Analogies
     from conceptlab.analysis.analogies import analogies as analogies
+    from conceptlab.analysis.atlas import Atlas as Atlas
+    from conceptlab.analysis.atlas import Layout as Layout
+    from conceptlab.analysis.atlas import atlas as atlas
+    from conceptlab.analysis.atlas_comparison import AtlasComparison as AtlasComparison
+    from conceptlab.analysis.atlas_comparison import compare_atlases as compare_atlases
+    from conceptlab.analysis.atlas_comparison import compare_classes as compare_classes
+    from conceptlab.analysis.cell_images import optimised_icons as optimised_icons
     from conceptlab.analysis.cka import linear_cka as linear_cka
     from conceptlab.analysis.clusters import Clusters as Clusters
     from conceptlab.analysis.clusters import Hierarchy as Hierarchy
@@ -31,15 +40,24 @@ if TYPE_CHECKING:
     from conceptlab.analysis.erased_probe import erased_probe as erased_probe
     from conceptlab.analysis.erasure import Erasure as Erasure
     from conceptlab.analysis.erasure import erase as erase
+    from conceptlab.analysis.exemplars import Exemplars as Exemplars
+    from conceptlab.analysis.exemplars import exemplars as exemplars
+    from conceptlab.analysis.field import Fields as Fields
+    from conceptlab.analysis.field import empirical_field as empirical_field
+    from conceptlab.analysis.icons import Icons as Icons
+    from conceptlab.analysis.icons import patch_icons as patch_icons
     from conceptlab.analysis.measured import Measured as Measured
     from conceptlab.analysis.neighbours import arithmetic_table as arithmetic_table
     from conceptlab.analysis.neighbours import nearest_table as nearest_table
     from conceptlab.analysis.neighbours import neighbours as neighbours
+    from conceptlab.analysis.optimised import against_probe as against_probe
     from conceptlab.analysis.overlap import agreement_by_layer as agreement_by_layer
     from conceptlab.analysis.overlap import concepts_per_unit as concepts_per_unit
     from conceptlab.analysis.overlap import iou_distribution as iou_distribution
     from conceptlab.analysis.overlap import unit_agreement as unit_agreement
     from conceptlab.analysis.overlap import unit_shares as unit_shares
+    from conceptlab.analysis.polysemanticity import Polysemanticity as Polysemanticity
+    from conceptlab.analysis.polysemanticity import polysemanticity as polysemanticity
     from conceptlab.analysis.predictivity import predictivity as predictivity
     from conceptlab.analysis.procrustes import procrustes as procrustes
     from conceptlab.analysis.projection import Projection as Projection
@@ -62,6 +80,7 @@ if TYPE_CHECKING:
     from conceptlab.errors import ConceptlabError as ConceptlabError
     from conceptlab.models import ProbedModel as ProbedModel
     from conceptlab.models import load_model as load_model
+    from conceptlab.models.filters import filters as filters
     from conceptlab.probes.cav import CavProbe as CavProbe
     from conceptlab.probes.cav import picture_cavs as picture_cavs
     from conceptlab.probes.cavs import Cavs as Cavs
@@ -78,9 +97,24 @@ if TYPE_CHECKING:
     from conceptlab.probes.summary import summarize_units as summarize_units
     from conceptlab.study.run import run_study as run_study
     from conceptlab.study.studyfile import read_study as read_study
+    from conceptlab.synthesis.objectives import Caricature as Caricature
+    from conceptlab.synthesis.objectives import Direction as Direction
+    from conceptlab.synthesis.objectives import Dream as Dream
+    from conceptlab.synthesis.objectives import Inversion as Inversion
+    from conceptlab.synthesis.objectives import Logit as Logit
+    from conceptlab.synthesis.objectives import Neuron as Neuron
+    from conceptlab.synthesis.objectives import Unit as Unit
+    from conceptlab.synthesis.objectives import directions as directions
+    from conceptlab.synthesis.settings import Synthesis as Synthesis
+    from conceptlab.synthesis.visualize import Visualizations as Visualizations
+    from conceptlab.synthesis.visualize import caricature as caricature
+    from conceptlab.synthesis.visualize import invert as invert
+    from conceptlab.synthesis.visualize import visualize as visualize
     from conceptlab.vectors import Concept as Concept
     from conceptlab.vectors import ConceptVectors as ConceptVectors
     from conceptlab.vectors import Space as Space
+    from conceptlab.views.atlas import view_of as view_of
+    from conceptlab.views.atlas import write_atlas as write_atlas
 
 
 __version__ = "0.1.0"
@@ -89,8 +123,12 @@ _HOMES = {
     "activations.allocator": ["keep_freed_memory"],
     "activations.extract": ["extract"],
     "activations.pictures": ["Rows", "folder_pictures"],
+    "activations.sample": ["Sample", "sample"],
     "activations.store": ["Activations"],
     "analysis.analogies": ["Analogies", "analogies"],
+    "analysis.atlas": ["Atlas", "Layout", "atlas"],
+    "analysis.atlas_comparison": ["AtlasComparison", "compare_atlases", "compare_classes"],
+    "analysis.cell_images": ["optimised_icons"],
     "analysis.cka": ["linear_cka"],
     "analysis.clusters": ["Clusters", "Hierarchy", "clusters", "hierarchy"],
     "analysis.compare": ["adequacy", "compare"],
@@ -104,8 +142,12 @@ _HOMES = {
     "analysis.embedding": ["ConceptSimilarities"],
     "analysis.erased_probe": ["erased_probe"],
     "analysis.erasure": ["Erasure", "erase"],
+    "analysis.exemplars": ["Exemplars", "exemplars"],
+    "analysis.field": ["Fields", "empirical_field"],
+    "analysis.icons": ["Icons", "patch_icons"],
     "analysis.measured": ["Measured"],
     "analysis.neighbours": ["arithmetic_table", "nearest_table", "neighbours"],
+    "analysis.optimised": ["against_probe"],
     "analysis.overlap": [
         "agreement_by_layer",
         "concepts_per_unit",
@@ -113,6 +155,7 @@ _HOMES = {
         "unit_agreement",
         "unit_shares",
     ],
+    "analysis.polysemanticity": ["Polysemanticity", "polysemanticity"],
     "analysis.predictivity": ["predictivity"],
     "analysis.procrustes": ["procrustes"],
     "analysis.projection": ["Projection", "project"],
@@ -127,6 +170,7 @@ _HOMES = {
     "data": ["ProbeDataset", "load_data"],
     "errors": ["ConceptlabError"],
     "models": ["ProbedModel", "load_model"],
+    "models.filters": ["filters"],
     "probes.cav": ["CavProbe", "picture_cavs"],
     "probes.cavs": ["Cavs"],
     "probes.classification": ["ClassificationProbe"],
@@ -138,7 +182,20 @@ _HOMES = {
     "probes.summary": ["summarize_units"],
     "study.run": ["run_study"],
     "study.studyfile": ["read_study"],
+    "synthesis.objectives": [
+        "Caricature",
+        "Direction",
+        "Dream",
+        "Inversion",
+        "Logit",
+        "Neuron",
+        "Unit",
+        "directions",
+    ],
+    "synthesis.settings": ["Synthesis"],
+    "synthesis.visualize": ["Visualizations", "caricature", "invert", "visualize"],
     "vectors": ["Concept", "ConceptVectors", "Space"],
+    "views.atlas": ["view_of", "write_atlas"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

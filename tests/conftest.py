@@ -123,10 +123,12 @@ def studied(tmp_path_factory):
     """The run folder of a small study of two networks; tests add to it and change nothing."""
     from conceptlab.study.run import run_study
     from conceptlab.study.settings import (
+        AtlasSettings,
         ClassifySettings,
         CompareSettings,
         DataSettings,
         DissectSettings,
+        LookSettings,
         ModelSettings,
         ResampleSettings,
         SegmentSettings,
@@ -153,6 +155,11 @@ def studied(tmp_path_factory):
         ),
         tcav=TcavSettings(
             classes=("street", "kitchen"), images=6, random=6, examples=10, redraws=2, erase=2
+        ),
+        look=LookSettings(units=2, count=3, fields=1, steps=4, exemplars=16),
+        atlas=AtlasSettings(
+            enabled=True, classes=("street", "no such"), method="tsne", per_image=3, grids=(3, 6),
+            least=2,
         ),
     )  # fmt: skip
     run_study(study, place / "run", cache=place / "cache")

@@ -67,19 +67,35 @@ def project(
     if method not in METHODS:
         raise InputError(f"method is one of {', '.join(METHODS)}; got {method!r}")
     space = directions_of(vectors, 5, "a projection")
-    rows = space.rows[space.order]
-    near = min(neighbours, len(rows) - 1)
-    place = {"umap": _umap, "tsne": _tsne, "pca": _pca}[method]
-    points = place(rows, near, seed)[np.argsort(space.order)]
+    points = plane(space.rows[space.order], method, neighbours, seed)[np.argsort(space.order)]
     from sklearn.manifold import trustworthiness
 
-    kept = min(5, (len(rows) - 1) // 2)
+    kept = min(5, (len(space) - 1) // 2)
     trust = trustworthiness(space.rows, points, n_neighbors=kept, metric="cosine")
     table = space.table().assign(x=points[:, 0], y=points[:, 1])
     return Projection(table, float(trust), method)
 
 
-def _umap(rows: Floats, near: int, seed: int) -> Floats:
+def plane(rows: NDArray[Any], method: str, neighbours: int, seed: int) -> Floats:
+    """Rows on a plane, by their cosines.
+
+    Args:
+        rows: (n, K).
+        method: 'umap', 'tsne' or 'pca'.
+        neighbours: that each row is placed by, fewer where there are not so many.
+        seed: of what is left to chance.
+
+    Returns:
+        (n, 2).
+
+    Raises:
+        InputError: no umap-learn.
+    """
+    place = {"umap": _umap, "tsne": _tsne, "pca": _pca}[method]
+    return place(rows, min(neighbours, len(rows) - 1), seed)
+
+
+def _umap(rows: NDArray[Any], near: int, seed: int) -> Floats:
     import warnings
 
     try:
@@ -98,7 +114,7 @@ def _umap(rows: Floats, near: int, seed: int) -> Floats:
     return np.asarray(reducer.fit_transform(rows), dtype=np.float64)
 
 
-def _tsne(rows: Floats, near: int, seed: int) -> Floats:
+def _tsne(rows: NDArray[Any], near: int, seed: int) -> Floats:
     from sklearn.manifold import TSNE
 
     perplexity = min(max(near / 3, 2.0), len(rows) - 1.0)
@@ -106,7 +122,7 @@ def _tsne(rows: Floats, near: int, seed: int) -> Floats:
     return np.asarray(reducer.fit_transform(rows), dtype=np.float64)
 
 
-def _pca(rows: Floats, near: int, seed: int) -> Floats:
+def _pca(rows: NDArray[Any], near: int, seed: int) -> Floats:
     del near, seed
     away = rows - rows.mean(axis=0)
     u, s, _ = np.linalg.svd(away, full_matrices=False)

@@ -9,6 +9,7 @@ import typer
 
 from conceptlab.cli import effects as effects
 from conceptlab.cli import look as look
+from conceptlab.cli import pictures as pictures
 from conceptlab.cli import studies as studies
 from conceptlab.cli import vectors as vectors
 from conceptlab.cli import work as work

@@ -206,7 +206,7 @@ def study_of(given: dict[str, Any], **tables: Any) -> "Study":
 def layers_of(
     study: "Study",
     cache: Path | None,
-    task: str = "segment",
+    task: str | None = "segment",
     single: bool = False,
     model: "ProbedModel | None" = None,
 ) -> "dict[tuple[str, str], Layer]":
@@ -217,7 +217,8 @@ def layers_of(
 
     settings, data = study.models[0], open_data(study.data.spec)
     model = model or open_settings(settings, study.seed)
-    require_splits(study, data, task)
+    if task is not None:
+        require_splits(study, data, task)
     names = model.resolve(settings.layers)
     if single and len(names) > 1:
         raise InputError(f"--netdissect-csv takes one layer; -l gives {', '.join(names)}")

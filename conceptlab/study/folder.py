@@ -63,7 +63,7 @@ def read_table(path: Path) -> pd.DataFrame:
     texts = (
         "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule",
         "names", "model_i", "layer_i", "model_j", "layer_j", "measure", "over", "class", "kind",
-        "ablation", "picture",
+        "ablation", "picture", "target", "way", "focus", "objective", "title", "caption",
     )  # fmt: skip
     try:
         header = pd.read_csv(path, nrows=0).columns

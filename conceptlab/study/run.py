@@ -19,11 +19,13 @@ from conceptlab.errors import InputError
 from conceptlab.files import write_text
 from conceptlab.models import load_model
 from conceptlab.registry import near_matches
+from conceptlab.study.atlases import Territory, make_atlas
 from conceptlab.study.classes import AUTOMATIC, ClassPictures
 from conceptlab.study.comparison import make_comparison, require_references, write_zoom
 from conceptlab.study.effects import Effects, make_decomposition, make_erasure, make_tcav
 from conceptlab.study.examples import examples_step
 from conceptlab.study.folder import RunFolder, read_table
+from conceptlab.study.look import make_looks
 from conceptlab.study.scale import spread
 from conceptlab.study.settings import ModelSettings, Study
 from conceptlab.study.space import write_space
@@ -36,6 +38,7 @@ from conceptlab.study.steps import (
     resample_step,
     segment_step,
     subsets_step,
+    top_units,
     untrained_step,
 )
 from conceptlab.study.studyfile import study_toml
@@ -179,6 +182,7 @@ def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[
                 step(session.run, name, key, layer)
                 done()
     make_effects(session, study, settings, model, layers)
+    make_pictures(session, study, settings, model, layers)
     if study.compare.untrained:
         _run_untrained(session, study, data, settings, name)
     best = _best_layer(session.run, name, list(layers))
@@ -219,6 +223,27 @@ def make_effects(
                 done()
                 make_erasure(session.run, name, key, effects)
                 done()
+
+
+def make_pictures(
+    session: Session, study: Study, settings: ModelSettings, model: "ProbedModel",
+    layers: dict[str, Layer],
+) -> None:  # fmt: skip
+    """What the layers of a model respond to, and their atlases, where the study asks for them."""
+    name, run, count = settings.name or model.name, session.run, study.look.units
+    if count:
+        best = {k: read_table(make_dissection(run, name, k, v) / "best.csv")
+                for k, v in layers.items()}  # fmt: skip
+        units = {key: top_units(table, count) for key, table in best.items()}
+        make_looks(run, name, model, layers, units, session.progress)
+    if not study.atlas.enabled:
+        return
+    classes = known_classes(model, study.atlas.classes)
+    for key, layer in layers.items():
+        vectors = make_segmentation(run, name, key, layer) / "segment.h5"
+        territory = Territory(layer, model, vectors, settings.scores, session.progress)
+        for focus in ("", *classes):
+            make_atlas(run, name, key, territory, focus)
 
 
 def require_classes(study: Study) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from conceptlab.activations.labels import LARGEST_LABELS
 from conceptlab.activations.target import DTYPES
+from conceptlab.analysis.atlas import Layout
 from conceptlab.analysis.basis import METHODS
 from conceptlab.analysis.compare import MEASURES
+from conceptlab.analysis.polysemanticity import LEAST
 from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
 from conceptlab.numerics.geometry import FITS
@@ -20,6 +22,7 @@ from conceptlab.probes.segmentation import LOSSES
 
 SEGMENT_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 160, 192, 224)
 CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
+ICONS = ("patches", "optimised")
 SEEDS = 2**32  # what every generator takes
 
 
@@ -199,6 +202,63 @@ class TcavSettings:
 
 
 @dataclass(frozen=True)
+class LookSettings:
+    """[look]: what layers respond to: filters, feature maps, exemplars, images by optimisation.
+
+    `units` of each layer are shown, those that detect a concept best, each by `count` pictures; 0
+    leaves all of it out. The others are 0 unless asked for, as they take minutes on a large
+    network: `fields` images of each unit shown say how far it looks (`conceptlab.empirical_field`),
+    `steps` are those of each image by optimisation, and `exemplars` images of every unit say how
+    many-minded it is (`conceptlab.polysemanticity`).
+    """
+
+    units: int = 6
+    count: int = 6
+    fields: int = 0
+    steps: int = 0
+    exemplars: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(0, units=self.units, steps=self.steps, fields=self.fields)
+        if 0 < self.exemplars < LEAST:
+            raise InputError(f"exemplars is 0, for none, or at least {LEAST}; got {self.exemplars}")
+        _at_least(0, exemplars=self.exemplars)
+        _at_least(1, count=self.count)
+
+
+@dataclass(frozen=True)
+class AtlasSettings:
+    """[atlas]: an activation atlas of every layer, and of some classes there.
+
+    See `conceptlab.Layout` for most of it. `most` is 0 for all vectors. `icons` are 'patches' of
+    the data set's pictures, or 'optimised'. Networks that lack a class are asked about the others.
+    """
+
+    enabled: bool = False
+    classes: tuple[str, ...] = ()
+    method: str = "umap"
+    neighbours: int = 15
+    grids: tuple[int, ...] = (10, 20, 40)
+    least: int = 3
+    whiten: bool = False
+    per_image: int = 1
+    most: int = 0
+    icons: str = "patches"
+
+    def __post_init__(self) -> None:
+        _one_of(ICONS, icons=self.icons)
+        _at_least(0, most=self.most)
+        self.layout(0)
+
+    def layout(self, seed: int) -> Layout:
+        """The same as `conceptlab.atlas` takes it."""
+        return Layout(
+            method=self.method, neighbours=self.neighbours, grids=self.grids, least=self.least,
+            whiten=self.whiten, per_image=self.per_image, most=self.most or None, seed=seed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class CompareSettings:
     """[compare]: neighbours per concept, sums to look up, controls, measures, references.
 
@@ -243,6 +303,8 @@ class Study:
     pack: PackSettings = field(default_factory=PackSettings)
     resample: ResampleSettings = field(default_factory=ResampleSettings)
     tcav: TcavSettings = field(default_factory=TcavSettings)
+    look: LookSettings = field(default_factory=LookSettings)
+    atlas: AtlasSettings = field(default_factory=AtlasSettings)
 
     def __post_init__(self) -> None:
         if not self.name.strip():

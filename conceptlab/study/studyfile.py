@@ -11,10 +11,12 @@ from typing import Any
 from conceptlab.errors import InputError
 from conceptlab.registry import near_matches
 from conceptlab.study.settings import (
+    AtlasSettings,
     ClassifySettings,
     CompareSettings,
     DataSettings,
     DissectSettings,
+    LookSettings,
     ModelSettings,
     PackSettings,
     ResampleSettings,
@@ -32,6 +34,8 @@ TABLES: dict[str, type[Any]] = {
     "pack": PackSettings,
     "resample": ResampleSettings,
     "tcav": TcavSettings,
+    "look": LookSettings,
+    "atlas": AtlasSettings,
 }
 
 

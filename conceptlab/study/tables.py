@@ -8,13 +8,16 @@ import pandas as pd
 from conceptlab.analysis.neighbours import neighbours, parse_sum
 from conceptlab.errors import InputError
 from conceptlab.probes.base import TOO_FEW
+from conceptlab.study.atlases import write_atlases
 from conceptlab.study.comparison import write_distances
 from conceptlab.study.effects import write_effects
 from conceptlab.study.examples import publish_examples
 from conceptlab.study.folder import RunFolder, safe
 from conceptlab.study.frames import joined, labelled, learned
+from conceptlab.study.kinds import write_kinds
 from conceptlab.study.overlaps import distributions, write_overlaps
 from conceptlab.study.settings import CompareSettings, Study
+from conceptlab.study.shown import gathered, write_shown
 from conceptlab.vectors import ConceptVectors
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,17 @@ def write_tables(run: RunFolder, study: Study) -> None:
     _write_neighbours(run, loaded, study.compare)
     write_distances(run, loaded, study.compare)
     publish_examples(run)
+    write_looks(run)
+
+
+def write_looks(run: RunFolder) -> None:
+    """Write what a run folder's steps show of its layers: tables, pictures, atlases."""
+    run.table("exemplars", run.gather("exemplars", "exemplars"))
+    run.table("fields", run.gather("exemplars", "fields"))
+    run.table("images", gathered(run, "images*", "images"))
+    write_kinds(run)
+    write_shown(run)
+    write_atlases(run)
 
 
 def concept_table(run: RunFolder) -> pd.DataFrame:

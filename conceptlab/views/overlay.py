@@ -92,6 +92,25 @@ def stack(rows: Sequence[Image.Image]) -> Image.Image:
     return whole
 
 
+def mosaic(
+    pictures: Sequence[Image.Image], captions: Sequence[str], side: int = 112, columns: int = 6
+) -> Image.Image:
+    """Pictures of one size in rows, each with its caption below.
+
+    Args:
+        pictures: of any sizes.
+        captions: one per picture.
+        side: pixels that each is brought to.
+        columns: pictures in a row.
+
+    Returns:
+        RGB.
+    """
+    small = [picture.resize((side, side), Image.Resampling.LANCZOS) for picture in pictures]
+    starts = range(0, len(small), columns)
+    return stack([strip(small[at : at + columns], captions[at : at + columns]) for at in starts])
+
+
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """As much of a text as fits, with dots where something is missing."""
     kept = text

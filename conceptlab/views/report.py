@@ -10,9 +10,11 @@ from conceptlab.files import write_text
 from conceptlab.views.cells import Table, table_of
 from conceptlab.views.effects import effects_of
 from conceptlab.views.figures import planned
+from conceptlab.views.look import look_of
 from conceptlab.views.pages import concept_pages, data_uri, overview, too_few, unit_rows
 from conceptlab.views.panels import DPI
-from conceptlab.views.sections import EFFECTS, EMBEDDING, OVERLAP, sections
+from conceptlab.views.polysemanticity import polysemanticity_of
+from conceptlab.views.sections import EFFECTS, EMBEDDING, LOOK, OVERLAP, sections
 from conceptlab.views.style import SCORE, TASKS
 from conceptlab.views.tables import read_examples, read_json, read_tables
 
@@ -65,6 +67,9 @@ def _content(run: Path) -> dict[str, Any]:
         "units": unit_rows(examples),
         "overlap": sections(tables, OVERLAP),
         "embedding": sections(tables, EMBEDDING),
+        "look": look_of(run, tables),
+        "look_tables": sections(tables, LOOK),
+        "polysemanticity": polysemanticity_of(run, tables),
         "effects": effects_of(run, tables),
         "effect_tables": sections(tables, EFFECTS),
         "detectors": table_of(_detectors(tables.get("detectors"))),

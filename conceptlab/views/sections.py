@@ -57,6 +57,19 @@ EFFECTS = (
      "Accuracy on held-out images of the concept's own vector before and after its direction is "
      "taken out, and of classifiers that are learned anew on what is left."),
 )  # fmt: skip
+LOOK = (
+    ("images", "Images by optimisation",
+     "What each image was made for, the value it began with and the one that it reaches, and the "
+     "highest value of any picture of the data set."),
+    ("fields", "Empirical receptive fields",
+     "The side, in pixels of the input, of the part of the picture that a unit looks at, found by "
+     "covering parts of the images in which it is most active; beside it the field that its "
+     "architecture allows."),
+    ("cells", "Cells of the atlases",
+     "How many vectors and images each cell holds, the class that it speaks for most (mean of "
+     "activation times gradient of the logit), and the concept that it shows most, in standard "
+     "deviations over all vectors."),
+)  # fmt: skip
 
 
 def sections(

@@ -16,6 +16,7 @@ TEXTS = (
     "model", "layer", "name", "concept", "category", "task", "note", "image", "neighbour", "rule",
     "plus", "minus", "model_i", "model_j", "layer_i", "layer_j", "measure", "over", "names", "i",
     "j", "test", "method", "class", "kind", "ablation", "picture", "verdict", "first", "second",
+    "target", "way", "focus", "objective", "title", "caption",
 )  # fmt: skip
 #: What each table must have, and what a run may leave out (read as missing values).
 WANTED = {
@@ -111,6 +112,28 @@ WANTED = {
     ),
     "family_correlations": (
         ["model", "layer", "class", "first", "second", "rho", "p_value", "p_adjusted", "n"], [],
+    ),
+    "exemplars": (
+        ["model", "layer", "target", "unit", "rank", "image", "value", "share", "y", "x", "way"],
+        [],
+    ),
+    "fields": (["model", "layer", "target", "unit", "field_px", "theoretical_px", "images"], []),
+    "images": (
+        ["model", "layer", "objective", "start", "value", "kind", "picture"],
+        ["best", "note"],
+    ),
+    "polysemanticity": (
+        ["model", "layer", "unit", "exemplars", "clusters", "similarity", "largest", "p_value"],
+        [],
+    ),
+    "polysemanticity_members": (
+        ["model", "layer", "unit", "rank", "image", "value", "cluster", "picture"], [],
+    ),
+    "polysemanticity_pictures": (["model", "layer", "unit", "picture"], []),
+    "pictures": (["model", "layer", "kind", "title", "caption", "picture"], []),
+    "cells": (
+        ["model", "layer", "focus", "resolution", "row", "column", "x", "y", "n", "images"],
+        ["class", "attribution", "concept", "score"],
     ),
     "zoom": (["task", "i", "j", "between", "within", "p_value"], []),
     "zoom_by_category": (["task", "i", "j", "category", "between", "within", "p_value"], []),

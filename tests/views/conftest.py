@@ -233,6 +233,53 @@ def _detectors():
     )  # fmt: skip
 
 
+def _looks():
+    """What the steps of a study show of layers, with numbers of no meaning."""
+    at = [{"model": m, "layer": n} for m, n in LAYERS]
+    units = [{**a, "unit": u} for a in at for u in range(4)]
+    cells = [
+        {**a, "focus": focus, "resolution": side, "row": place, "column": 0, "x": 0.1, "y": 0.2,
+         "n": 5, "images": 4, "class": HOSTILE, "attribution": 0.3, "concept": "nan", "score": 2.0}
+        for a in at[:1] for focus in ("", HOSTILE) for side in (2, 4) for place in range(side)
+    ]  # fmt: skip
+    shown = [
+        {**a, "kind": kind, "title": f"{kind} of {HOSTILE}", "caption": "What it shows.",
+         "picture": "row.png"}
+        for a in [*at, {"model": "net", "layer": "all"}] for kind in ("exemplars-top", "optimised")
+    ]  # fmt: skip
+    tables = {
+        "exemplars": [
+            {**u, "target": f"unit {u['unit']}", "rank": 1, "image": "val/000", "value": 1.0,
+             "share": 1.0, "y": 0, "x": 0, "way": "top"}
+            for u in units
+        ],
+        "fields": [
+            {**u, "target": f"unit {u['unit']}", "field_px": 9.0, "theoretical_px": 15.0,
+             "images": 3}
+            for u in units
+        ],
+        "images": [
+            {**u, "objective": f"unit {u['unit']}", "start": 0.1, "value": 2.0,
+             "best": 0.7 * (u["unit"] + 0.5), "note": "", "kind": "optimised", "picture": "row.png"}
+            for u in units
+        ],
+        "polysemanticity": [
+            {**u, "exemplars": 20, "clusters": u["unit"] % 3, "similarity": 0.5, "largest": 0.7,
+             "p_value": 0.01, "packed": 2, "names": HOSTILE}
+            for u in units
+        ],
+        "polysemanticity_members": [
+            {**u, "rank": rank, "image": "val/000", "row": 0, "y": 0, "x": 0, "value": 1.0,
+             "cluster": rank % 2, "picture": "row.png", "share": 0.5}
+            for u in units for rank in (1, 2)
+        ],
+        "polysemanticity_pictures": [{**u, "picture": "row.png"} for u in units],
+        "pictures": shown,
+        "cells": cells,
+    }  # fmt: skip
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
+
+
 def _examples(folder):
     rows = []
     for model, layer in LAYERS[1:]:
@@ -301,7 +348,7 @@ def write_run(folder):
         "distances": _distances(), "distances_by_category": parts,
         "saturation": saturation(subsets, draws=50),
         "distributions": iou_distribution(per_image), **_overlap(rng), **_pairs(),
-        **_effects(rng),
+        **_effects(rng), **_looks(),
     }  # fmt: skip
     (folder / "tables").mkdir(parents=True)
     for name, table in tables.items():

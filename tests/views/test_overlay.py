@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conceptlab.views.overlay import EDGE, GAP, LINE, overlay, stack, strip
+from conceptlab.views.overlay import EDGE, GAP, LINE, mosaic, overlay, stack, strip
 
 
 def square(side=8, low=2, high=6):
@@ -57,3 +57,12 @@ def test_strips_and_stacks_hold_every_picture():
 def test_captions_and_pictures_must_match(count, captions):
     with pytest.raises(ValueError, match="do not fit"):
         strip([Image.new("RGB", (2, 2))] * count, captions)
+
+
+def test_a_mosaic_brings_pictures_to_one_size_in_rows():
+    pictures = [Image.new("RGB", (5 * n, 9), (50 * n, 0, 0)) for n in range(1, 4)]
+    found = mosaic(pictures, ["a", "b", "c"], side=10, columns=2)
+    assert found.size == (10 + GAP + 10, 2 * (10 + LINE) + GAP)
+    assert [found.getpixel(at)[0] for at in ((5, 5), (15 + GAP, 5), (5, 15 + LINE + GAP))] == [
+        50, 100, 150,
+    ]  # fmt: skip
