@@ -17,8 +17,8 @@ the control. Writes into DIR (runs/atlas-scenes), tables/:
 * images.csv: images by optimisation for every fourth unit, beside the best picture of all;
 * kinds.csv: of each unit how many kinds of image it answers to, and the concepts packed into it;
 
-figures/: atlas-NETWORK-LAYER.png and .pdf, classes.png, kinds.png, optimised.png; and atlas.html. With
---optimised, the last layer of the first network has icons by optimisation as well (10 minutes).
+figures/: atlas-, kinds- and optimised-NETWORK-LAYER.png, classes.png; and atlas.html. With
+--optimised, features.17 has icons by optimisation as well.
 """
 
 import argparse
@@ -100,22 +100,18 @@ class Truth:
         shown = {int(i): data.masks(int(i), map_size) for i in np.unique(images)}
         whole = {int(i): data.labels(int(i)).image_concepts for i in np.unique(images)}
         self.scene = np.array([names[np.intersect1d(whole[int(i)], scenes)[0]] for i in images])
-        qualified = {name: row for row, name in enumerate(_qualified(catalogue))}
+        pixels = catalogue[catalogue["level"] == "pixel"]
+        rows = dict(zip(pixels["name"], pixels.index, strict=True))
+        rows |= dict(zip(pixels["category"] + "/" + pixels["name"], pixels.index, strict=True))
         self.present = np.array(
             [
                 [
-                    bool(shown[int(i)].get(qualified[name], np.zeros(map_size, bool))[y, x])
+                    bool(shown[int(i)].get(rows[name], np.zeros(map_size, bool))[y, x])
                     for name in atlas.concepts
                 ]
                 for i, (y, x) in zip(images, places, strict=True)
             ]
         )
-
-
-def _qualified(catalogue: pd.DataFrame) -> list[str]:
-    twice = catalogue["name"].duplicated(keep=False)
-    full = catalogue["category"] + "/" + catalogue["name"]
-    return full.where(twice, catalogue["name"]).tolist()
 
 
 def judged(place: Place, truth: Truth, grid: Any, seed: int) -> dict[str, Any]:
@@ -154,9 +150,7 @@ def cells_of(atlas: cl.Atlas, grid: Any) -> NDArray[np.int64]:
 def optimised(place: Place, seed: int) -> tuple[pd.DataFrame, cl.Visualizations]:
     """An image for every fourth unit of a layer, beside the best picture."""
     units = range(0, place.acts.shape[1], EVERY)
-    made = cl.visualize(
-        place.model, [cl.Unit(place.acts.layer, unit) for unit in units], seed=seed
-    )
+    made = cl.visualize(place.model, [cl.Unit(place.acts.layer, unit) for unit in units], seed=seed)
     table = cl.against_probe(made, place.acts)
     return table.assign(network=place.network), made
 

@@ -100,7 +100,7 @@ def sample(
 
     with tqdm(total=len(images), unit="image", disable=not progress) as bar:
         done = 0
-        for part in ordered_map(read, _runs(images, _images_a_block(activations))):
+        for part in ordered_map(read, runs(images, _images_a_block(activations))):
             values[done : done + len(part)] = part
             done += len(part)
             bar.update(len(part) // per_image)
@@ -150,8 +150,13 @@ def _images_a_block(activations: "Activations") -> int:
     return max(1, BLOCK // each)
 
 
-def _runs(images: NDArray[np.int64], most: int) -> Iterator[slice]:
-    """Places of images that follow one another without a gap, at most so many at once."""
+def runs(images: NDArray[np.int64], most: int) -> Iterator[slice]:
+    """Places of images that follow one another without a gap, to be read at once.
+
+    Args:
+        images: (n,) ascending, each once.
+        most: how many at once.
+    """
     bounds = np.flatnonzero(np.diff(images) != 1) + 1
     for start, stop in zip([0, *bounds], [*bounds, len(images)], strict=True):
         for first in range(start, stop, most):

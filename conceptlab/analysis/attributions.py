@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.activations.pictures import Rows, batches
-from conceptlab.activations.sample import Sample
+from conceptlab.activations.sample import Sample, runs
 from conceptlab.analysis.grid import Cells
 from conceptlab.errors import InputError, LayerError, SpaceError
 from conceptlab.models.outputs import Output, class_columns, class_name
@@ -147,11 +147,13 @@ class Speaking:
         starts = range(0, len(sample), BATCH)
         if self._tangent.alone:
 
-            def read(start: int) -> NDArray[np.floating]:
-                images = sample.images[start : start + BATCH]
-                return np.concatenate([self._activations.read(i, i + 1) for i in images.tolist()])
+            def grids_of(start: int) -> NDArray[np.floating]:
+                images, place = np.unique(sample.images[start : start + BATCH], return_inverse=True)
+                parts = [images[piece] for piece in runs(images, BATCH)]
+                read = [self._activations.read(int(p[0]), int(p[-1]) + 1) for p in parts]
+                return np.concatenate(read)[place]
 
-            for start, grids in zip(starts, ordered_map(read, starts), strict=True):
+            for start, grids in zip(starts, ordered_map(grids_of, starts), strict=True):
                 yield self._tangent.of_grids(grids, sample.places[start : start + BATCH])
             return
         assert self._data is not None  # `__init__` has seen to it

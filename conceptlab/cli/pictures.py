@@ -231,6 +231,8 @@ def atlas(
         True, tuple(classes or ()), method, neighbours, least=least, whiten=whiten,
         per_image=per_image, most=most, icons=icons, **grids,
     )  # fmt: skip
+    if vectors is not None and not vectors.is_file():
+        raise InputError(f"there is no file {vectors}")
     study = study_of(locals(), atlas=settings)
     opened = open_model(study.models[0], study.seed)
     found = layers_of(study, cache, None, model=opened)

@@ -73,9 +73,8 @@ class Tangent:
         Returns:
             (n, C).
         """
-        given = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-        at = partial(_only, places=places)
-        return _array(self._along(self._picture, at, given.to(self._model.device))[1])
+        given = torch.from_numpy(np.ascontiguousarray(values)).to(self._model.device, torch.float32)
+        return _array(self._along(self._picture, partial(_only, places=places), given)[1])
 
     def of_pictures(self, batch: Tensor, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Attributions of vectors, from the pictures.

@@ -14,7 +14,7 @@ from conceptlab.models.probed import Preprocessing, ProbedModel
 from conceptlab.synthesis.diversity import diversity_cost
 from conceptlab.synthesis.forms import Form, form_of
 from conceptlab.synthesis.network import Pass, gradient_of, require_path
-from conceptlab.synthesis.objectives import Objective, bind
+from conceptlab.synthesis.objective import Objective, bind
 from conceptlab.synthesis.regularise import penalty
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.transform import motions, moved
@@ -148,11 +148,8 @@ class Ascent:
         self._history.append(values)
         rows = gradient.permute(0, 2, 3, 1).flatten(1)  # as it lies in memory
         zero = (rows.amax(1) == 0) & (rows.amin(1) == 0)
-        if redirected is not None:
-            self._silent = torch.where(redirected, self._silent, zero)
-            zero = zero & ~redirected
-        else:
-            self._silent = zero
+        plain = zero if redirected is None else torch.where(redirected, self._silent, zero)
+        self._silent = plain  # a redirected gradient tells nothing of a picture
         if not zero.any():
             return gradient, None
         if len(self._history) == 1:

@@ -12,7 +12,7 @@ from conceptlab.models.outputs import Output, scores_of
 from conceptlab.models.probed import ProbedModel
 from conceptlab.models.source import first_line
 from conceptlab.models.watch import watch
-from conceptlab.synthesis.objectives import SCORES
+from conceptlab.synthesis.objective import SCORES
 from conceptlab.synthesis.redirect import redirecting
 
 #: From inputs (n, 3, S, S) to outputs (n, K, H, W) by layer, scores (n, classes) under SCORES.

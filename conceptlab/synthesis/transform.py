@@ -16,8 +16,8 @@ def motions(
 ) -> NDArray[np.float32] | None:
     """Where each picture's pixels come from at every step; None where nothing moves.
 
-    In the last quarter motions become smaller and smaller, so that the picture is in the end what it
-    is without them.
+    In the last quarter motions come to rest: what is made then is the picture as it is shown, and
+    not one that moves.
 
     Args:
         generators: one for each picture.

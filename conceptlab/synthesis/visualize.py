@@ -20,7 +20,8 @@ from conceptlab.models.probed import ProbedModel
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.synthesis.ascent import Ascent, Made, Seeded
 from conceptlab.synthesis.network import passes
-from conceptlab.synthesis.objectives import SCORES, Caricature, Inversion, Objective
+from conceptlab.synthesis.objective import SCORES, Objective
+from conceptlab.synthesis.objectives import Caricature, Inversion
 from conceptlab.synthesis.settings import Synthesis
 
 Picture = Image.Image | NDArray[np.uint8]

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from conceptlab.errors import InputError, SpaceError
+from conceptlab.synthesis.objective import Sum, bind
 from conceptlab.synthesis.objectives import (
     Caricature,
     Direction,
@@ -15,9 +16,7 @@ from conceptlab.synthesis.objectives import (
     Inversion,
     Logit,
     Neuron,
-    Sum,
     Unit,
-    bind,
     directions,
 )
 from conceptlab.vectors import ConceptVectors, Space

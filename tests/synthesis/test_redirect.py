@@ -46,6 +46,17 @@ def test_a_stopped_gradient_gets_through_where_it_raises(name):
     assert found.tolist() == [[3.0, 0.0], [0.0, -1.0], [0.0, 0.0]]
 
 
+def test_what_is_rectified_in_place_is_so_for_whoever_reads_it():
+    def function(x):
+        x = x * 1
+        functional.relu(x, inplace=True)  # its output is not used
+        return x
+
+    out, found = gradient(function, torch.tensor([[-1.0, -2.0]]), torch.ones(1, 2), [True])
+    assert out.tolist() == [[0.0, 0.0]]
+    assert found.tolist() == [[1.0, 1.0]]
+
+
 def test_what_is_no_rectifier_is_left_alone():
     x, weights = torch.tensor([[-3.0, 3.0]]), torch.ones(1, 2)
     for function in (functional.hardtanh, torch.tanh, functional.leaky_relu):

@@ -47,7 +47,7 @@ def test_motions_are_shift_turn_and_scale_within_their_bounds():
     shift = found[..., 2] * SIZE / 2
     assert 1 / 1.2 - 1e-6 <= zoom.min() < 0.85
     assert 1.18 < zoom.max() <= 1.2 + 1e-6
-    late = found[150:]
+    late = found[175:]
     assert np.abs(np.degrees(np.arctan2(late[..., 1, 0], late[..., 0, 0]))).max() < 5.1
     assert_allclose(found[-1], [[[1, 0, 0], [0, 1, 0]]] * 3, atol=0.01)  # at rest
     assert -10 <= angle.min() < -9

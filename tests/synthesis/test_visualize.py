@@ -315,7 +315,13 @@ def test_diversity_makes_equal_objectives_differ(scenenet):
 def test_a_group_shares_a_batch_whatever_its_size(small):
     asked = [Unit("first", 0), Unit("first", 1), Unit("first", 0), Unit("first", 0)]
     settings = Synthesis(steps=5, diversity=1.0)
-    one, other = (visualize(small, asked, settings, batch_size=n) for n in (16, 1))
+    batches = []
+    handle = small.module.first.register_forward_hook(lambda *a: batches.append(len(a[2])))
+    try:
+        one, other = (visualize(small, asked, settings, batch_size=n) for n in (16, 1))
+    finally:
+        handle.remove()
+    assert batches == [4] * 7 + [3] * 7 + [1] * 7
     assert_allclose(one.images.astype(int), other.images, atol=2)
     assert other.table["objective"].tolist() == [a.text for a in asked]
 
@@ -361,6 +367,8 @@ def test_inversions_do_not_depend_on_their_company(small):
     alone = invert(small, several[1], "second", Synthesis(steps=10))
     assert_allclose(together.images[1].astype(int), alone.images[0], atol=2)
     assert isinstance(together.objectives[0], Inversion)
+    starts = invert(small, several, "second", Synthesis(steps=0)).images
+    assert (starts == starts[0]).all()  # the last bits of a target must not change the seed
 
 
 @pytest.mark.parametrize(
