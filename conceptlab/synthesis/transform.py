@@ -1,6 +1,7 @@
 """Pictures moved, scaled and turned a little at every step (002, transformation robustness)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from conceptlab.numerics.sampling import give_back
 from conceptlab.synthesis.settings import Synthesis
 
 
@@ -52,4 +54,28 @@ def moved(inputs: Tensor, motion: Tensor) -> Tensor:
     across = along[:, None] * motion[:, None, :, 0]
     down = along[:, None] * motion[:, None, :, 1] + motion[:, None, :, 2]
     grid = down[:, :, None] + across[:, None]
+    if inputs.device.type != "cpu":
+        return _sampled(inputs, grid)
+    found: Tensor = _Sampled.apply(inputs, grid)
+    return found
+
+
+def _sampled(inputs: Tensor, grid: Tensor) -> Tensor:
     return grid_sample(inputs, grid, padding_mode="reflection", align_corners=False)
+
+
+class _Sampled(torch.autograd.Function):
+    """The same with another way back, which would else be most of what a step adds to a pass."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, grid: Tensor) -> Tensor:
+        """(n, 3, S, S), channels last as the network wants it."""
+        ctx.save_for_backward(grid)
+        ctx.size = tuple(inputs.shape[2:])
+        return _sampled(inputs, grid).contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        """The gradient of the pictures; the grid needs none."""
+        rows = slopes[0].permute(0, 2, 3, 1).contiguous().numpy()
+        return torch.from_numpy(give_back(rows, ctx.saved_tensors[0].numpy(), ctx.size)), None
