@@ -144,6 +144,17 @@ def test_atlas_writes_its_page_and_cells(conceptlab, place):
     assert (place / "map/atlas.html").read_bytes() != page
 
 
+def test_two_classes_are_compared_on_an_atlas_of_both(conceptlab, place):
+    both = ("--class", "beach", "--class", "harbour")
+    code, _, err = conceptlab("atlas", *GRID, *both, "--out", "two")
+    assert code == 0, err
+    table = pd.read_csv(place / "two/tables/atlas_classes.csv")
+    assert set(table["class_a"] + table["class_b"]) == {"beachharbour"}
+    np.testing.assert_allclose(table["difference"], table["a"] - table["b"], atol=1e-5)
+    cells = pd.read_csv(place / "two/tables/cells.csv", keep_default_na=False)
+    assert set(cells["focus"]) == {"", "beach", "harbour", "beach and harbour"}
+
+
 def test_the_atlas_takes_the_concepts_that_a_run_folder_has_learned(conceptlab, place, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["probe", "segment", MODEL, DATA, "-l", LAYER, "--cache", "cache", "--out", "known"])

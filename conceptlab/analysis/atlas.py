@@ -136,6 +136,25 @@ class Atlas:
         tables = [self._cells_of(grid) for grid in self.grids]
         return pd.concat(tables, ignore_index=True)
 
+    @property
+    def partition(self) -> pd.DataFrame:
+        """Which cell of each grid an image lies in, by its first vector.
+
+        Returns:
+            Columns resolution, image ('split/NAME'), row, column; both -1 where the cell holds too
+            few vectors.
+        """
+        names, first = np.unique(self.sample.names, return_index=True)
+        tables = []
+        for grid in self.grids:
+            of = cells_of(self.points, grid.resolution, int(grid.counts.min())).of[first]
+            rows, columns = (np.append(own, -1)[of] for own in (grid.rows, grid.columns))
+            tables.append(
+                pd.DataFrame({"resolution": grid.resolution, "image": names, "row": rows,
+                              "column": columns})
+            )  # fmt: skip
+        return pd.concat(tables, ignore_index=True)
+
     def _cells_of(self, grid: Grid) -> pd.DataFrame:
         table = pd.DataFrame(
             {

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from conceptlab.analysis.atlas import Atlas
 from conceptlab.analysis.directions import require_number
-from conceptlab.analysis.grid import Cells, Grid, cells_of
 from conceptlab.errors import InputError
 from conceptlab.registry import near_matches
 
-Places = NDArray[np.int64]
+Labels = NDArray[np.int64]
+PLACES = ["row_a", "column_a", "row_b", "column_b"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ def compare_classes(atlas: Atlas, a: str, b: str) -> pd.DataFrame:
     return table.assign(a=found[:, 0], b=found[:, 1], difference=found[:, 0] - found[:, 1])
 
 
-def compare_atlases(a: Atlas, b: Atlas, *, draws: int = 199, seed: int = 0) -> AtlasComparison:
+def compare_atlases(
+    a: Atlas | pd.DataFrame, b: Atlas | pd.DataFrame, *, draws: int = 199, seed: int = 0
+) -> AtlasComparison:
     """How two layers or networks part the same images into cells.
 
     An image counts in the cell of its first vector; images whose cell holds too few vectors are
@@ -68,7 +70,7 @@ def compare_atlases(a: Atlas, b: Atlas, *, draws: int = 199, seed: int = 0) -> A
     is about the same thing.
 
     Args:
-        a: an atlas.
+        a: an atlas, or its `partition`.
         b: another, of the same data set.
         draws: random pairings of the images, for the p-value.
         seed: of the pairings.
@@ -77,26 +79,29 @@ def compare_atlases(a: Atlas, b: Atlas, *, draws: int = 199, seed: int = 0) -> A
         InputError: atlases without images or resolutions in common.
     """
     require_number(draws, "draws", 1)
-    _, first, second = np.intersect1d(a.sample.names, b.sample.names, return_indices=True)
-    if not len(first):
+    one, other = (own.partition if isinstance(own, Atlas) else own for own in (a, b))
+    if not np.isin(one["image"], other["image"]).any():
         raise InputError("the atlases have no image in common; make both of one data set")
-    pairs = [(g, h) for g in a.grids for h in b.grids if g.resolution == h.resolution]
-    if not pairs:
+    resolutions = np.intersect1d(one["resolution"], other["resolution"])
+    if not len(resolutions):
         raise InputError("the atlases have no resolution in common; lay both out with one Layout")
+    both = one.merge(other, on=["resolution", "image"], suffixes=("_a", "_b"))
+    both = both[(both["row_a"] >= 0) & (both["row_b"] >= 0)]
     tables, measures = [], []
-    for one, other in pairs:
-        cells = _cells(a, one), _cells(b, other)
-        labels = np.stack([cells[0].of[first], cells[1].of[second]])
-        labels = labels[:, (labels >= 0).all(axis=0)]
-        if not labels.shape[1]:
+    for resolution in map(int, resolutions):
+        own = both.loc[both["resolution"] == resolution, PLACES]
+        if not len(own):
             raise InputError(
-                f"no image lies in a cell of both {one.resolution} x {one.resolution} grids; "
-                "sample more, or take a coarser grid"
+                f"no image lies in a cell of both {resolution} x {resolution} grids; sample more, "
+                "or take a coarser grid"
             )
-        tables.append(_shared(labels, one, other))
-        found = _measured(labels, draws, np.random.default_rng([seed, one.resolution]))
-        measures.append({"resolution": one.resolution, **found})
-    return AtlasComparison(pd.concat(tables, ignore_index=True), pd.DataFrame(measures))
+        tables.append(_shared(own).assign(resolution=resolution))
+        first, second = (own.groupby(side).ngroup() for side in (PLACES[:2], PLACES[2:]))
+        generator = np.random.default_rng([seed, resolution])
+        found = _measured(first.to_numpy(), second.to_numpy(), draws, generator)
+        measures.append({"resolution": resolution, **found})
+    table = pd.concat(tables, ignore_index=True)
+    return AtlasComparison(table[["resolution", *table.columns[:-1]]], pd.DataFrame(measures))
 
 
 def _class_of(atlas: Atlas, which: str) -> int:
@@ -108,43 +113,36 @@ def _class_of(atlas: Atlas, which: str) -> int:
     return atlas.classes.index(which)
 
 
-def _cells(atlas: Atlas, grid: Grid) -> Cells:
-    return cells_of(atlas.points, grid.resolution, int(grid.counts.min()))
-
-
-def _shared(labels: Places, one: Grid, other: Grid) -> pd.DataFrame:
+def _shared(places: pd.DataFrame) -> pd.DataFrame:
     """The pairs of cells that share images.
 
     Args:
-        labels: (2, n) place of each image's cell in either grid.
-        one: the grid of the first.
-        other: of the second.
+        places: a row for each image, columns row_a, column_a, row_b, column_b.
     """
-    (a, b), shared = np.unique(labels, axis=1, return_counts=True)
-    images_a, images_b = (np.bincount(own) for own in labels)
-    expected = images_a[a] * images_b[b] / labels.shape[1]
-    table = pd.DataFrame(
-        {
-            "resolution": one.resolution,
-            "row_a": one.rows[a],
-            "column_a": one.columns[a],
-            "row_b": other.rows[b],
-            "column_b": other.columns[b],
-            "images_a": images_a[a],
-            "images_b": images_b[b],
-            "shared": shared,
-            "expected": expected,
-            "times": shared / expected,
-        }
-    )
-    return table.iloc[np.argsort(expected - shared, kind="stable")]
+    table = places.groupby(PLACES, sort=True).size().rename("shared").reset_index()
+    for side in (PLACES[:2], PLACES[2:]):
+        sizes = places.groupby(side).size().rename(f"images_{side[0][-1]}")
+        table = table.merge(sizes, left_on=side, right_index=True)
+    table = table[[*PLACES, "images_a", "images_b", "shared"]]
+    table["expected"] = table["images_a"] * table["images_b"] / len(places)
+    table["times"] = table["shared"] / table["expected"]
+    order = np.argsort((table["expected"] - table["shared"]).to_numpy(), kind="stable")
+    return table.iloc[order]
 
 
-def _measured(labels: Places, draws: int, generator: np.random.Generator) -> dict[str, float]:
-    """One number for how alike two partitions are, and its chance."""
+def _measured(
+    a: Labels, b: Labels, draws: int, generator: np.random.Generator
+) -> dict[str, float]:
+    """One number for how alike two partitions are, and its chance.
+
+    Args:
+        a: (n,) number of each image's cell.
+        b: likewise.
+        draws: random pairings.
+        generator: of these.
+    """
     from sklearn.metrics import adjusted_mutual_info_score
 
-    a, b = (np.unique(own, return_inverse=True)[1] for own in labels)
     observed = _information(a, b)
     random = np.array([_information(a, generator.permutation(b)) for _ in range(draws)])
     as_much = random >= observed - 1e-12  # sums of the same terms in another order
@@ -158,7 +156,7 @@ def _measured(labels: Places, draws: int, generator: np.random.Generator) -> dic
     }
 
 
-def _information(a: Places, b: Places) -> float:
+def _information(a: Labels, b: Labels) -> float:
     """Mutual information of two partitions, in nats."""
     joint = np.bincount(a * (b.max() + 1) + b, minlength=(a.max() + 1) * (b.max() + 1))
     shares = joint.reshape(a.max() + 1, -1) / len(a)

@@ -140,7 +140,7 @@ class Speaking:
         sums = [np.zeros((len(cells.numbers), self._tangent.classes)) for cells in grids]
         for start, found in self.of(sample):
             for total, cells in zip(sums, grids, strict=True):
-                total += cells.sum(found, start)
+                cells.add(total, found, start)
         return [total / cells.counts[:, None] for total, cells in zip(sums, grids, strict=True)]
 
     def _batches(self, sample: Sample) -> Iterator[NDArray[np.float32]]:

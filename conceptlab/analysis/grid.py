@@ -80,10 +80,11 @@ class Cells:
     counts: NDArray[np.int64]
     of: NDArray[np.int64]
 
-    def sum(self, values: NDArray[np.floating], start: int) -> Floats:
-        """(m, D) sum in each cell of some of the vectors.
+    def add(self, total: Floats, values: NDArray[np.floating], start: int) -> None:
+        """Add some of the vectors to the sum of their cell.
 
         Args:
+            total: (m, D) sums, changed in place.
             values: (b, D) of vectors start, start + 1, ...
             start: see there.
         """
@@ -91,10 +92,9 @@ class Cells:
 
         of = self.of[start : start + len(values)]
         rows = np.flatnonzero(of >= 0)
-        ones = (np.ones(len(rows)), (of[rows], rows))
-        member = csr_array(ones, shape=(len(self.numbers), len(values)))
-        found: Floats = member @ values.astype(np.float64)
-        return found
+        touched, place = np.unique(of[rows], return_inverse=True)
+        member = csr_array((np.ones(len(rows)), (place, rows)), shape=(len(touched), len(values)))
+        total[touched] += member @ values.astype(np.float64)
 
 
 def cells_of(points: Floats, resolution: int, least: int) -> Cells:
@@ -132,7 +132,7 @@ def cell_means(values: NDArray[np.float32], grids: list[Cells]) -> list[Floats]:
     sums = [np.zeros((len(cells.numbers), values.shape[1])) for cells in grids]
     for start, part in _chunks(values):
         for total, cells in zip(sums, grids, strict=True):
-            total += cells.sum(part, start)
+            cells.add(total, part, start)
     return [total / cells.counts[:, None] for total, cells in zip(sums, grids, strict=True)]
 
 
@@ -176,7 +176,7 @@ def concept_scores(sample: Sample, vectors: ConceptVectors, grids: list[Cells]) 
         first += logits.sum(axis=0)
         second += (logits**2).sum(axis=0)
         for total, cells in zip(sums, grids, strict=True):
-            total += cells.sum(logits, start)
+            cells.add(total, logits, start)
     mean = first / len(sample)
     spread = np.sqrt(np.maximum(second / len(sample) - mean**2, 0.0))
     varies = spread > 1e-9 * (np.abs(shift) + np.abs(mean))

@@ -222,7 +222,8 @@ def atlas(
     batch_size: BatchOpt = 32,
 ) -> None:  # fmt: skip
     """Lay a layer's activations out as an atlas; writes atlas.html."""
-    from conceptlab.study.atlases import PAGE, Territory, make_atlas
+    from conceptlab.study.atlases import PAGE, Territory, make_atlases
+    from conceptlab.study.folder import read_table
     from conceptlab.study.run import open_model
     from conceptlab.study.settings import AtlasSettings
 
@@ -239,13 +240,12 @@ def atlas(
 
     def step(run: "RunFolder", model: str, name: str, layer: "Layer") -> Path:
         known = vectors or _learned(run, model, name)
-        place = Territory(layer, opened, known, study.models[0].scores, options.progress)
-        for focus in ("", *settings.classes):
-            made = make_atlas(run, model, name, place, focus)
-        return made
+        output = study.models[0].scores
+        place = Territory(layer, opened, settings.classes, known, output, options.progress)
+        return make_atlases(run, model, name, place)
 
     run = run_steps(study, out, found, step)
-    table = run.gather("atlas*", "cells")
+    table = read_table(run.path / "tables" / "cells.csv")
     show(table if options.json else _finest(table))
     if not options.json:
         say({"page": str(run.path / PAGE)})
@@ -301,10 +301,11 @@ def _learned(run: "RunFolder", model: str, layer: str) -> Path | None:
 
 def _finest(cells: Any) -> Any:
     """The largest cells of the finest grid of each atlas."""
-    keys = ["model", "layer"]
-    finest = cells[cells["resolution"] == cells.groupby(keys)["resolution"].transform("max")]
-    order = finest.sort_values("n", ascending=False, kind="stable").groupby(keys).head(LARGEST)
-    return order.sort_index()
+    finest = cells[cells["resolution"] == cells["resolution"].max()]
+    atlases = finest.sort_values("n", ascending=False, kind="stable").groupby(
+        ["model", "layer", "focus"], dropna=False
+    )
+    return atlases.head(LARGEST).sort_index()
 
 
 def _point(run: "RunFolder") -> None:

@@ -1,8 +1,10 @@
 """The step of a study that makes activation atlases, and the page of all of them."""
 
 import io
+import itertools
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,21 +12,25 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from conceptlab.analysis.atlas import Atlas, atlas
+from conceptlab.analysis.atlas_comparison import compare_atlases, compare_classes
 from conceptlab.analysis.cell_images import optimised_icons
 from conceptlab.analysis.icons import Icons, patch_icons
 from conceptlab.errors import InputError
 from conceptlab.files import atomic_path
 from conceptlab.keys import digest_chunks
 from conceptlab.study.folder import Outputs, RunFolder, read_table, safe
+from conceptlab.study.frames import joined, labelled
 from conceptlab.study.settings import AtlasSettings
 from conceptlab.study.steps import Layer
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
     from conceptlab.models.outputs import Output
     from conceptlab.models.probed import ProbedModel
+
+log = logging.getLogger(__name__)
 
 STEP = "atlas"
 PAGE = "atlas.html"
@@ -40,11 +46,13 @@ class Territory:
         model: the network.
         vectors: a file of concept vectors of the layer, for concept scores; or none.
         output: where the scores are in what the network returns.
+        classes: whose atlases are made too.
         progress: show bars.
     """
 
     layer: Layer
     model: "ProbedModel"
+    classes: tuple[str, ...] = ()
     vectors: Path | None = None
     output: "Output" = None
     progress: bool = False
@@ -54,8 +62,14 @@ class Territory:
         """Those of the study's [atlas]."""
         return self.layer.study.atlas
 
-    def atlas(self, focus: str = "") -> Atlas:
-        """The layer's atlas, or that of a class."""
+    @property
+    def focuses(self) -> tuple[tuple[str, ...], ...]:
+        """The whole layer, each class, and the first two classes together."""
+        classes = self.classes
+        return (), *((name,) for name in classes), *([classes[:2]] if len(classes) > 1 else [])
+
+    def atlas(self, focus: Sequence[str] = ()) -> Atlas:
+        """The layer's atlas, or that of some classes."""
         known = None if self.vectors is None else ConceptVectors.load(self.vectors)
         if known is not None:
             usable = known.usable
@@ -74,63 +88,76 @@ class Territory:
         seed = self.layer.study.seed
         return optimised_icons(found, self.model, icons, seed=seed, progress=self.progress)
 
-    def key(self, focus: str) -> dict[str, Any]:
+    def key(self, focus: Sequence[str]) -> dict[str, Any]:
         """Everything that an atlas depends on."""
         own = {k: v for k, v in asdict(self.settings).items() if k not in ("enabled", "classes")}
         file = self.vectors
         return self.layer.key(STEP) | {
-            "atlas": own, "focus": focus, "output": str(self.output),
+            "atlas": own, "focus": list(focus), "output": str(self.output),
             "vectors": "" if file is None else digest_chunks([file.read_bytes()]),
         }  # fmt: skip
 
 
+def make_atlases(run: RunFolder, model: str, name: str, territory: Territory) -> Path:
+    """The atlas of a layer, and those of its classes there; the folder of the first."""
+    made = [make_atlas(run, model, name, territory, focus) for focus in territory.focuses]
+    return made[0]
+
+
 def make_atlas(
-    run: RunFolder, model: str, name: str, territory: Territory, focus: str = ""
+    run: RunFolder, model: str, name: str, territory: Territory, focus: Sequence[str]
 ) -> Path:
-    """The atlas of a layer, or of a class there."""
-    step = f"{STEP}-{safe(focus)}" if focus else STEP
+    """One atlas: of a layer, of a class there, or of two classes together."""
+    step = "-".join([STEP, *map(safe, focus)])
+    title = ", ".join(filter(None, (model, name, " and ".join(focus))))
+    return run.step(
+        model, name, step, territory.key(focus), lambda: atlas_step(territory, focus, title)
+    )
 
-    def make() -> Outputs:
-        return atlas_step(territory, focus, ", ".join(filter(None, (model, name, focus))))
 
-    return run.step(model, name, step, territory.key(focus), make)
-
-
-def atlas_step(territory: Territory, focus: str, title: str) -> Outputs:
+def atlas_step(territory: Territory, focus: Sequence[str], title: str) -> Outputs:
     """An atlas: its cells as a table and as vectors, and its pictures."""
     from conceptlab.views.atlas import view_of
-    from conceptlab.views.plots_atlas import plot_atlas
+    from conceptlab.views.plots_atlas import plot_atlas, plot_atlas_classes
 
     found = territory.atlas(focus)
     icons = territory.icons(found)
-    model, layer = territory.model.name, territory.layer.activations.layer
     view = view_of(
-        title, found, icons, model=model, layer=layer,
+        title, found, icons, model=territory.model.name, layer=found.sample.space.layer,
         optimised=territory.settings.icons == "optimised",
     )  # fmt: skip
-    figure = plot_atlas(found, icons).get_figure(root=True)
-    if figure is None:
-        raise RuntimeError("axes without a figure")
-    pictures = {
-        VIEW: json.dumps(view, ensure_ascii=False).encode(),
-        PICTURE: _drawn(figure, "png"), PRINT: _drawn(figure, "pdf"),
-    }  # fmt: skip
-    cells = found.grids[-1].vectors(found.sample.space)
-    return Outputs({"cells": found.cells}, {"cells": cells}, pictures)
+    tables = {"cells": found.cells, "partition": found.partition}
+    if len(focus) == 2:
+        a, b = (c if c in found.classes else found.classes[int(c)] for c in focus)
+        tables["classes"] = labelled(compare_classes(found, a, b), {"class_a": a, "class_b": b})
+        ax = plot_atlas_classes(found, icons, a, b)
+    else:
+        ax = plot_atlas(found, icons)
+    pictures = {VIEW: json.dumps(view, ensure_ascii=False).encode()}
+    pictures |= {PICTURE: _drawn(ax, "png"), PRINT: _drawn(ax, "pdf")}
+    return Outputs(tables, {"cells": found.grids[-1].vectors(found.sample.space)}, pictures)
 
 
-def _drawn(figure: "Figure", kind: str) -> bytes:
-    """A figure as a file; the same bytes whenever it is drawn."""
+def _drawn(ax: "Axes", kind: str) -> bytes:
+    """The figure of axes as a file; the same bytes whenever it is drawn."""
     from conceptlab.views.panels import DPI
 
     file = io.BytesIO()
+    figure: Any = ax.get_figure(root=True)
     dated: Mapping[str, Any] = {"CreationDate": None} if kind == "pdf" else {}
     figure.savefig(file, dpi=2 * DPI, format=kind, metadata=dict(dated))
     return file.getvalue()
 
 
-def write_atlases(run: RunFolder) -> Path | None:
-    """Put the atlases of a run together: `atlas.html`, `tables/cells.csv`, `figures/atlas-*`.
+def write_atlases(run: RunFolder, seed: int = 0) -> Path | None:
+    """Put the atlases of a run together: `atlas.html`, `figures/atlas-*`, and tables.
+
+    These are cells.csv, atlas_classes.csv (what cells say for the first two classes) and
+    atlas_comparison.csv (how two layers or networks part the same images).
+
+    Args:
+        run: the run folder.
+        seed: of the comparisons' tests.
 
     Returns:
         The page; None where there is no atlas.
@@ -142,20 +169,37 @@ def write_atlases(run: RunFolder) -> Path | None:
     for model, layer, step in run.steps(f"{STEP}*"):
         views.append(_view(step))
         focus = views[-1]["focus"]
-        table = read_table(step / "cells.csv")
-        table.insert(0, "focus", focus)
-        table.insert(0, "layer", layer)
-        table.insert(0, "model", model)
-        tables.append(table)
+        at = {"model": model, "layer": layer, "focus": focus}
+        tables.append(labelled(read_table(step / "cells.csv"), at))
         name = slug("-".join(filter(None, (model, layer, focus))))
         for file in (PICTURE, PRINT):
             with atomic_path(run.path / "figures" / f"atlas-{name}{Path(file).suffix}") as place:
                 place.write_bytes((step / file).read_bytes())
-    run.table("cells", pd.concat(tables, ignore_index=True) if tables else pd.DataFrame())
+    run.table("cells", joined(tables))
+    run.table("atlas_classes", run.gather(f"{STEP}-*", "classes"))
+    run.table("atlas_comparison", _compared(run, seed))
     if not views:
         page.unlink(missing_ok=True)
         return None
     return write_atlas(page, views)
+
+
+def _compared(run: RunFolder, seed: int) -> pd.DataFrame:
+    """Every two atlases of whole layers over the same images."""
+    found = [
+        ({"model": model, "layer": layer}, read_table(step / "partition.csv"))
+        for model, layer, step in run.steps(STEP)
+    ]
+    tables = []
+    for (one, a), (other, b) in itertools.combinations(found, 2):
+        pair = {f"{k}_i": v for k, v in one.items()} | {f"{k}_j": v for k, v in other.items()}
+        try:
+            measures = compare_atlases(a, b, seed=seed).measures
+        except InputError as error:
+            log.info("%s, %s beside %s, %s: %s", *pair.values(), error)
+            continue
+        tables.append(labelled(measures, pair))
+    return joined(tables)
 
 
 def _view(step: Path) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def read_table(path: Path) -> pd.DataFrame:
         "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule",
         "names", "model_i", "layer_i", "model_j", "layer_j", "measure", "over", "class", "kind",
         "ablation", "picture", "target", "way", "focus", "objective", "title", "caption",
+        "class_a", "class_b",
     )  # fmt: skip
     try:
         header = pd.read_csv(path, nrows=0).columns

@@ -19,7 +19,7 @@ from conceptlab.errors import InputError
 from conceptlab.files import write_text
 from conceptlab.models import load_model
 from conceptlab.registry import near_matches
-from conceptlab.study.atlases import Territory, make_atlas
+from conceptlab.study.atlases import Territory, make_atlases
 from conceptlab.study.classes import AUTOMATIC, ClassPictures
 from conceptlab.study.comparison import make_comparison, require_references, write_zoom
 from conceptlab.study.effects import Effects, make_decomposition, make_erasure, make_tcav
@@ -238,12 +238,13 @@ def make_pictures(
         make_looks(run, name, model, layers, units, session.progress)
     if not study.atlas.enabled:
         return
-    classes = known_classes(model, study.atlas.classes)
+    classes = tuple(known_classes(model, study.atlas.classes))
     for key, layer in layers.items():
         vectors = make_segmentation(run, name, key, layer) / "segment.h5"
-        territory = Territory(layer, model, vectors, settings.scores, session.progress)
-        for focus in ("", *classes):
-            make_atlas(run, name, key, territory, focus)
+        make_atlases(
+            run, name, key,
+            Territory(layer, model, classes, vectors, settings.scores, session.progress),
+        )  # fmt: skip
 
 
 def require_classes(study: Study) -> None:

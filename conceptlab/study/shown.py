@@ -10,6 +10,7 @@ from PIL import Image
 from conceptlab.errors import InputError
 from conceptlab.files import atomic_path
 from conceptlab.study.folder import RunFolder, read_table
+from conceptlab.study.frames import joined, labelled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,12 +80,10 @@ def gathered(run: RunFolder, step: str, table: str) -> pd.DataFrame:
     for model, layer, folder in run.steps(step):
         path = folder / f"{table}.csv"
         if path.is_file():
-            own = read_table(path).drop(columns="layer", errors="ignore")
+            own = read_table(path)
             own["picture"] = [str((folder / name).relative_to(run.path)) for name in own["picture"]]
-            own.insert(0, "layer", layer)
-            own.insert(0, "model", model)
-            parts.append(own)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+            parts.append(labelled(own, {"model": model, "layer": layer}))
+    return joined(parts)
 
 
 def write_shown(run: RunFolder) -> None:

@@ -51,17 +51,17 @@ def write_tables(run: RunFolder, study: Study) -> None:
     _write_neighbours(run, loaded, study.compare)
     write_distances(run, loaded, study.compare)
     publish_examples(run)
-    write_looks(run)
+    write_looks(run, study.seed)
 
 
-def write_looks(run: RunFolder) -> None:
+def write_looks(run: RunFolder, seed: int) -> None:
     """Write what a run folder's steps show of its layers: tables, pictures, atlases."""
     run.table("exemplars", run.gather("exemplars", "exemplars"))
     run.table("fields", run.gather("exemplars", "fields"))
     run.table("images", gathered(run, "images*", "images"))
     write_kinds(run)
     write_shown(run)
-    write_atlases(run)
+    write_atlases(run, seed)
 
 
 def concept_table(run: RunFolder) -> pd.DataFrame:

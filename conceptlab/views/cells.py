@@ -25,7 +25,9 @@ HEADS = {
     "accuracy_intact": "learned on intact", "accuracy_refit": "learned anew",
     "accuracy_random": "learned anew, random direction", "accuracy_units": "after, units",
     "accuracy_units_refit": "learned anew, units", "completeness_error": "mean remainder",
-    "rho": "rank correlation",
+    "rho": "rank correlation", "best": "best picture", "field_px": "field, px",
+    "theoretical_px": "by architecture, px", "adjusted": "adjusted mutual information",
+    "class_a": "class a", "class_b": "class b", "a": "attribution to a", "b": "to b",
 }  # fmt: skip
 
 
@@ -37,7 +39,8 @@ SCORES = {
     "used_p", "encoded", "erased", "erased_p", "logit_change", "random_change", "accuracy",
     "coefficient", "contribution", "logit", "explained", "completeness_error", "stability", "rho",
     "accuracy_before", "accuracy_after", "accuracy_intact", "accuracy_refit", "accuracy_random",
-    "accuracy_units", "accuracy_units_refit",
+    "accuracy_units", "accuracy_units_refit", "start", "attribution", "ratio", "adjusted",
+    "mutual_information", "a", "b", "difference", "x", "y", "similarity", "largest",
 }  # fmt: skip
 
 

@@ -65,6 +65,12 @@ LOOK = (
      "The side, in pixels of the input, of the part of the picture that a unit looks at, found by "
      "covering parts of the images in which it is most active; beside it the field that its "
      "architecture allows."),
+    ("atlas_comparison", "Atlases of two layers or networks",
+     "How alike two atlases part the same images into cells: mutual information adjusted for "
+     "chance, 0 by chance and 1 where they part them alike, and the share of random pairings of "
+     "the images that give as much."),
+    ("atlas_classes", "Two classes in one atlas",
+     "Mean attribution of each cell to either class, and their difference."),
     ("cells", "Cells of the atlases",
      "How many vectors and images each cell holds, the class that it speaks for most (mean of "
      "activation times gradient of the logit), and the concept that it shows most, in standard "

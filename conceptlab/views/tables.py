@@ -16,7 +16,7 @@ TEXTS = (
     "model", "layer", "name", "concept", "category", "task", "note", "image", "neighbour", "rule",
     "plus", "minus", "model_i", "model_j", "layer_i", "layer_j", "measure", "over", "names", "i",
     "j", "test", "method", "class", "kind", "ablation", "picture", "verdict", "first", "second",
-    "target", "way", "focus", "objective", "title", "caption",
+    "target", "way", "focus", "objective", "title", "caption", "class_a", "class_b",
 )  # fmt: skip
 #: What each table must have, and what a run may leave out (read as missing values).
 WANTED = {
@@ -134,6 +134,16 @@ WANTED = {
     "cells": (
         ["model", "layer", "focus", "resolution", "row", "column", "x", "y", "n", "images"],
         ["class", "attribution", "concept", "score"],
+    ),
+    "atlas_classes": (
+        ["model", "layer", "class_a", "class_b", "resolution", "row", "column", "n", "a", "b",
+         "difference"],
+        [],
+    ),
+    "atlas_comparison": (
+        ["model_i", "layer_i", "model_j", "layer_j", "resolution", "images", "adjusted",
+         "p_value"],
+        [],
     ),
     "zoom": (["task", "i", "j", "between", "within", "p_value"], []),
     "zoom_by_category": (["task", "i", "j", "category", "between", "within", "p_value"], []),

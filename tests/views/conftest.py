@@ -276,6 +276,14 @@ def _looks():
         "polysemanticity_pictures": [{**u, "picture": "row.png"} for u in units],
         "pictures": shown,
         "cells": cells,
+        "atlas_classes": [
+            {**at[0], "class_a": HOSTILE, "class_b": "b", "resolution": 2, "row": 0, "column": 0,
+             "n": 5, "a": 0.1, "b": 0.2, "difference": -0.1}
+        ],
+        "atlas_comparison": [
+            {"model_i": "net", "layer_i": "conv.1", "model_j": "net", "layer_j": "conv.2",
+             "resolution": 2, "images": 9, "adjusted": 0.4, "p_value": 0.005}
+        ],
     }  # fmt: skip
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}
 
