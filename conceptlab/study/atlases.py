@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from conceptlab.analysis.atlas import Atlas, atlas
@@ -130,12 +131,18 @@ def atlas_step(territory: Territory, focus: Sequence[str], title: str) -> Output
     if len(focus) == 2:
         a, b = (c if c in found.classes else found.classes[int(c)] for c in focus)
         tables["classes"] = labelled(compare_classes(found, a, b), {"class_a": a, "class_b": b})
-        ax = plot_atlas_classes(found, icons, a, b)
+        ax = plot_atlas_classes(found, icons, a, b, printed(found))
     else:
-        ax = plot_atlas(found, icons)
+        ax = plot_atlas(found, icons, printed(found))
     pictures = {VIEW: json.dumps(view, ensure_ascii=False).encode()}
     pictures |= {PICTURE: _drawn(ax, "png"), PRINT: _drawn(ax, "pdf")}
     return Outputs(tables, {"cells": found.grids[-1].vectors(found.sample.space)}, pictures)
+
+
+def printed(found: Atlas) -> int:
+    """The resolution of the grid that a figure shows: some four vectors a cell, were all full."""
+    wanted = np.sqrt(len(found.sample)) / 2
+    return min((grid.resolution for grid in found.grids), key=lambda side: abs(side - wanted))
 
 
 def _drawn(ax: "Axes", kind: str) -> bytes:

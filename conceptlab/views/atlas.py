@@ -115,8 +115,8 @@ def write_atlas(
         title=_text(title), views=views, tables=[_table(view) for view in views],
         data=_embedded(views),
     )  # fmt: skip
-    write_text(path, page)
-    return path
+    write_text(Path(path), page)
+    return Path(path)
 
 
 def shades(values: Values) -> NDArray[np.int64]:

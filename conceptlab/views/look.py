@@ -59,11 +59,9 @@ def _atlases(run: Path, cells: pd.DataFrame | None) -> list[dict[str, Any]]:
         names = [str(n) for n in (model, layer, focus) if n]
         path = run / "figures" / f"atlas-{slug('-'.join(names))}.png"
         if path.is_file():
-            finest = rows[rows["resolution"] == rows["resolution"].max()]
-            found.append(
-                {"where": ", ".join(names), "cells": len(finest), "vectors": int(finest["n"].sum()),
-                 **_shown(path)}
-            )  # fmt: skip
+            own = rows.groupby("resolution").size()
+            cells = ", ".join(f"{n} of {side} x {side}" for side, n in own.items())
+            found.append({"where": ", ".join(names), "cells": cells, **_shown(path)})
     return found
 
 

@@ -31,10 +31,10 @@ def test_pictures_by_layer_and_what_is_of_all_layers(looked):
     assert "3 of 4 images by optimisation" in found["reading"][0]
 
 
-def test_atlases_are_counted_in_their_finest_grid(looked):
+def test_atlases_say_how_many_cells_they_have(looked):
     found = look_of(looked, read_tables(looked))
     assert [a["where"] for a in found["atlases"]] == ["net, conv.1", f"net, conv.1, {HOSTILE}"]
-    assert [(a["cells"], a["vectors"]) for a in found["atlases"]] == [(4, 20)] * 2
+    assert [a["cells"] for a in found["atlases"]] == ["2 of 2 x 2, 4 of 4 x 4"] * 2
     assert found["atlases"][0]["width"] == 96  # an inch
     assert found["page"] == "atlas.html"
 
