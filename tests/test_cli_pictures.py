@@ -52,6 +52,8 @@ def test_exemplars_of_units(conceptlab, place):
     for way in ("top", "diverse", "range"):
         with Image.open(place / f"run/figures/exemplars-{way}-scenenet-{LAYER}.png") as picture:
             assert picture.width > 4 * 100
+    kinds = set(pd.read_csv(place / "run/tables/pictures.csv")["kind"])
+    assert {"filters-features.0", f"maps-{LAYER}"} <= kinds
     fields = pd.read_csv(place / "run/tables/fields.csv")
     assert fields["unit"].tolist() == [3, 7]
     code, out, _ = conceptlab("exemplars", "-u", "3", "--by", "0,1", "--choose", "top", "--out",

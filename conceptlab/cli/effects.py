@@ -16,6 +16,8 @@ from conceptlab.cli.options import (
     LayersOpt,
     MeanOpt,
     ModelArg,
+    OutOpt,
+    OutputOpt,
     SizeOpt,
     StdOpt,
     WeightsOpt,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.settings import TcavSettings
 
-OutOpt = Annotated[Path, typer.Option("--out", help="Run folder; several commands may share it.")]
 ClassOpt = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,11 +43,6 @@ ClassOpt = Annotated[
         "repeated. Without: chosen from DATA.",
     ),
 ]
-OutputOpt = Annotated[
-    str | None,
-    typer.Option("--output", help="Key or place of the scores, if the network returns several "
-                 "things."),
-]  # fmt: skip
 ImagesOpt = Annotated[int, typer.Option("--images", min=2, help="Pictures of a class at most.")]
 AgainstOpt = Annotated[
     str, typer.Option("--against", help="complement, random, or a concept (relative CAVs).")

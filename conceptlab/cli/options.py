@@ -97,6 +97,11 @@ CacheOpt = Annotated[
     Path | None, typer.Option("--cache", help="Cache folder (else CONCEPTLAB_CACHE, else cache/).")
 ]
 OutOpt = Annotated[Path, typer.Option("--out", help="Run folder; several commands may share it.")]
+OutputOpt = Annotated[
+    str | None,
+    typer.Option("--output", help="Key or place of the scores, if the network returns several "
+                 "things."),
+]  # fmt: skip
 WeightsOpt = Annotated[
     str | None,
     typer.Option("--weights", help="A .safetensors file, or a state dict that torch saved."),

@@ -14,6 +14,8 @@ from conceptlab.cli.options import (
     LayersOpt,
     MeanOpt,
     ModelArg,
+    OutOpt,
+    OutputOpt,
     SizeOpt,
     StdOpt,
     WeightsOpt,
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from conceptlab.study.steps import Layer
     from conceptlab.vectors import ConceptVectors
 
-OutOpt = Annotated[Path, typer.Option("--out", help="Run folder; several commands may share it.")]
 UnitsOpt = Annotated[
     list[int] | None,
     typer.Option("--unit", "-u", min=0, help="Unit from 0; may be repeated. Without: evenly "
@@ -47,11 +48,6 @@ ConceptsOpt = Annotated[
     list[str] | None,
     typer.Option("--concept", help="Of --vectors; may be repeated. Without: all of them."),
 ]
-OutputOpt = Annotated[
-    str | None,
-    typer.Option("--output", help="Key or place of the scores, if the network returns several "
-                 "things."),
-]  # fmt: skip
 SPREAD = 8  # units that are shown where none are named
 LARGEST = 12  # cells that are printed
 
@@ -87,9 +83,9 @@ def exemplars(
     dtype: DtypeOpt = "float16",
     batch_size: BatchOpt = 32,
 ) -> None:
-    """Show the images that units or concept vectors respond to."""
+    """Show the images that units or concept vectors respond to, and filters."""
     from conceptlab.analysis.exemplars import CHOICES
-    from conceptlab.study.look import make_exemplars
+    from conceptlab.study.look import make_exemplars, make_filters
     from conceptlab.study.run import open_model
     from conceptlab.study.settings import LookSettings
 
@@ -100,6 +96,7 @@ def exemplars(
 
     def step(run: "RunFolder", model: str, name: str, layer: "Layer") -> Path:
         look = _look(layer, opened, unit, vectors_of(vectors, concept, name))
+        make_filters(run, model, opened, list(found.values()))
         return make_exemplars(run, model, name, look, way, ways)
 
     run = run_steps(study, out, found, step)
