@@ -96,8 +96,9 @@ def exemplars(
 
     def step(run: "RunFolder", model: str, name: str, layer: "Layer") -> Path:
         look = _look(layer, opened, unit, vectors_of(vectors, concept, name))
+        made = make_exemplars(run, model, name, look, way, ways)
         make_filters(run, model, opened, list(found.values()))
-        return make_exemplars(run, model, name, look, way, ways)
+        return made
 
     run = run_steps(study, out, found, step)
     table = run.gather("exemplars", "exemplars")
