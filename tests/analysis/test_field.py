@@ -206,7 +206,7 @@ def test_bad_input_is_one_sentence(tmp_path):
     cases = [
         ((model, data), {"step": 0}, InputError, "step is a whole number of at least 1"),
         ((model, data), {"occluder": 9}, InputError, "occluder is at most half the input's 16"),
-        ((model, Noise(3, 16)), {}, InputError, "are of other pictures"),
+        ((model, Noise(3, 16)), {}, InputError, "made from other pictures"),
         ((probed(deep(), 16), data), {}, SpaceError, "belong to toy"),
     ]
     for (network, pictures), asked, error, message in cases:
