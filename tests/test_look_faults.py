@@ -139,7 +139,7 @@ def test_what_is_no_objective_is_said_when_it_is_made(make, sentence):
 
 def test_only_objectives_are_added_and_only_numbers_multiply():
     for wrong in (lambda: Unit("a", 1) + 3, lambda: Unit("a", 1) - "b", lambda: "b" * Unit("a", 1)):
-        with pytest.raises(TypeError, match="unsupported operand|can't multiply"):
+        with pytest.raises(TypeError, match=r"unsupported operand|can't multiply"):
             wrong()
 
 
@@ -221,7 +221,7 @@ def test_exemplars_say_where_there_is_no_room(loaded):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # bytes of a file
     try:
-        with pytest.raises(CacheError, match="no room for .* free some, or name another folder"):
+        with pytest.raises(CacheError, match=r"no room for .* free some, or name another folder"):
             exemplars(loaded[2])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -235,7 +235,7 @@ def test_diverse_exemplars_are_chosen_among_so_many_however_many_there_are():
     assert _strong(values[:1000], 1) == 50
 
 
-def test_cells_that_are_all_zero_keep_their_patches(place):
+def test_vectors_that_are_all_zero_are_left_out(place):
     module = load_model(f"file:{place}/net.py:net").module
     rectified = nn.Sequential(module.layer, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with torch.no_grad():
@@ -244,17 +244,13 @@ def test_cells_that_are_all_zero_keep_their_patches(place):
     model = probed(rectified, size=16)
     data = load_data(f"pictures:{place}/own")
     acts = extract(model, data, ["1"], cache=place / "zero cache")["1"]
+    drawn = sample(acts, 4)
+    alive = drawn.values.any(axis=1)
+    assert 5 < alive.sum() < len(drawn)
     found = atlas(acts, layout=Layout("tsne", 5, grids=(1, 2), per_image=4))
-    alive = found.sample.values.any(axis=1)
-    assert alive.any()
-    assert not alive.all()
-    plain = patch_icons(found, acts, data)
-    made = optimised_icons(found, model, plain, steps=1)
-    silent = [~grid.means.any(axis=1) for grid in found.grids]
-    assert any(rows.any() for rows in silent)
-    for rows, before, after in zip(silent, plain, made, strict=True):
-        same = (before.icons == after.icons).all(axis=(1, 2, 3))
-        assert (same == rows).all()
+    assert np.array_equal(found.sample.values, drawn.values[alive])
+    made = optimised_icons(found, model, patch_icons(found, acts, data), steps=1)
+    assert [len(own.icons) for own in made] == [len(grid) for grid in found.grids]
 
 
 class Classed(nn.Module):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from conceptlab.activations.blockfile import BlockFile, DamagedError
 from conceptlab.activations.cache import create_file
 from conceptlab.activations.lock import held
+from conceptlab.activations.patches import require_pictures
 from conceptlab.errors import InputError
 from conceptlab.files import set_aside
 from conceptlab.keys import canonical, digest
@@ -181,11 +182,7 @@ def label_store(
     Raises:
         InputError: the activations were made from another data set, or no such label size.
     """
-    if activations.data_fingerprint != data.fingerprint:
-        raise InputError(
-            f"these activations were made from other pictures ({activations.data_fingerprint[:8]}) "
-            f"than the data set given ({data.spec}, {data.fingerprint[:8]}): extract them anew"
-        )
+    require_pictures(activations, data)
     side = activations.input_size // 2 if label_size is None else label_size
     if not 1 <= side <= LARGEST_LABELS:
         raise InputError(f"a label size is 1 to {LARGEST_LABELS} pixels; got {side}")

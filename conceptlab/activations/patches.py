@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptlab.errors import InputError
 from conceptlab.models.picture import see
 from conceptlab.numerics.parallel import ordered_map
 
@@ -35,7 +36,11 @@ def patches(
 
     Returns:
         n arrays (s, s, 3).
+
+    Raises:
+        InputError: another data set.
     """
+    require_pictures(activations, data)
     size = activations.input_size
     pixels = int(np.clip(round(size * SHARE if side is None else side), 1, size))
     centres = (np.asarray(places) + 0.5) * size / np.array(activations.shape[2:])
@@ -47,3 +52,16 @@ def patches(
         return np.ascontiguousarray(seen[top : top + pixels, left : left + pixels])
 
     return list(ordered_map(cut, range(len(images))))
+
+
+def require_pictures(activations: "Activations", data: "ProbeDataset") -> None:
+    """Refuse a data set that activations were not extracted from.
+
+    Raises:
+        InputError: it is another.
+    """
+    if activations.data_fingerprint != data.fingerprint:
+        raise InputError(
+            f"these activations were made from other pictures ({activations.data_fingerprint[:8]}) "
+            f"than the data set given ({data.spec}, {data.fingerprint[:8]}): give theirs"
+        )

@@ -40,6 +40,9 @@ class Sample:
         """n, the number of vectors."""
         return len(self.values)
 
+    def __repr__(self) -> str:
+        return f"<Sample of {self.space.model} {self.space.layer}: {len(self)} vectors>"
+
     def take(self, rows: NDArray[np.int64]) -> "Sample":
         """Some of the vectors.
 
@@ -80,11 +83,13 @@ def sample(
         InputError: a split without images, or more positions than the map has.
     """
     height, width = activations.shape[2:]
-    if not 1 <= per_image <= height * width:
+    if not (isinstance(per_image, int | np.integer) and 1 <= per_image <= height * width):
         raise InputError(
             f"layer {activations.layer} has {height * width} positions in an image; cannot take "
-            f"{per_image}"
+            f"{per_image!r}"
         )
+    if not (isinstance(seed, int | np.integer) and seed >= 0):
+        raise InputError(f"seed is a whole number of at least 0; got {seed!r}")
     images = _images(activations, per_image, most, split, seed)
     cells = _positions(len(activations), per_image, (height, width), seed)[images]
     values = np.empty((len(images) * per_image, activations.shape[1]), dtype=np.float32)

@@ -6,7 +6,7 @@ Khatsuriya describe it in section 3.6.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from conceptlab.analysis.grid import (
 )
 from conceptlab.analysis.projection import plane
 from conceptlab.errors import InputError
+from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     from conceptlab.data.base import ProbeDataset
     from conceptlab.models.outputs import Output
     from conceptlab.models.probed import ProbedModel
-    from conceptlab.vectors import ConceptVectors
 
 __all__ = ["Atlas", "Grid", "Layout", "atlas"]
 
 Floats = NDArray[np.float64]
 METHODS = ("umap", "tsne")
 TRIMMED, MARGIN = 1.0, 0.1  # per cent of points outside the box, and what it is widened by
+FEWEST, MOST = 4, 40  # cells on a side of the finest grid, where none is named
 TOLD = 5  # classes and concepts that a table names
 
 
@@ -50,7 +51,8 @@ class Layout:
     Args:
         method: 'umap' (needs the extra `umap`) or 'tsne', by the cosines of the vectors.
         neighbours: that each vector is placed by; t-SNE's perplexity is a third of it.
-        grids: cells on a side of each grid.
+        grids: cells on a side of each grid; without any, three, of which the finest has a cell for
+            every four vectors, and at most 40 x 40.
         least: vectors that a cell has to hold.
         whiten: whether `Grid.means` are whitened.
         per_image: positions sampled from each image.
@@ -65,7 +67,7 @@ class Layout:
 
     method: str = "umap"
     neighbours: int = 15
-    grids: tuple[int, ...] = (10, 20, 40)
+    grids: tuple[int, ...] = ()
     least: int = 3
     whiten: bool = False
     per_image: int = 1
@@ -82,11 +84,31 @@ class Layout:
             require_number(getattr(self, name), name, 1)
         if self.most is not None:
             require_number(self.most, "most", 1)
-        if not self.grids:
-            raise InputError("name at least one grid, by its cells on a side")
+        require_number(self.seed, "seed", 0)
+        if not isinstance(self.grids, Sequence):
+            raise InputError(f"grids are several numbers of cells, as (8, 16); got {self.grids!r}")
         for resolution in self.grids:
             require_number(resolution, "a grid's resolution", 1)
         object.__setattr__(self, "grids", tuple(sorted(set(self.grids))))
+
+    def cells(self, points: Floats) -> list[Cells]:
+        """The grids over points (n, 2), coarsest first.
+
+        Raises:
+            InputError: a grid that was asked for, or the coarsest of those chosen, has no cell that
+                holds enough.
+        """
+        if self.grids:
+            return [cells_of(points, resolution, self.least) for resolution in self.grids]
+        finest = int(np.clip(np.sqrt(len(points)) / 2, FEWEST, MOST))
+        found = []
+        for resolution in sorted({finest // 4, finest // 2, finest} - {0, 1}):
+            try:
+                found.append(cells_of(points, resolution, self.least))
+            except InputError:
+                if not found:
+                    raise
+        return found
 
 
 @dataclass(frozen=True)
@@ -198,6 +220,9 @@ def atlas(
     axis, widened by a tenth on each side, is the unit square; what lies farther out is moved to its
     edge, as Carter et al. do.
 
+    Vectors that are all zero, as rectifiers leave where they see nothing, have no direction and are
+    left out.
+
     The attribution of a vector h at (x, y) to a class is h . d logit / d h; that of a cell is the
     mean over its vectors. A concept's score in a cell is the mean of its logit there, in standard
     deviations over all vectors of the atlas.
@@ -223,17 +248,19 @@ def atlas(
     """
     speaking = _speaking(activations, model, data, output, progress)
     if vectors is not None:
+        if not isinstance(vectors, ConceptVectors):
+            raise InputError(f"vectors are ConceptVectors; got a {type(vectors).__name__}")
         vectors.space.require_model(activations.space().weights, activations.layer)
         require_pointwise(vectors)
-    classes = [focus] if isinstance(focus, str | int) else list(focus or ())
+    classes = _classes(focus)
     title = _title(speaking, classes)
     most = None if classes else layout.most
     drawn = sample(activations, layout.per_image, most, seed=layout.seed, progress=progress)
-    _check(drawn)
+    drawn = _checked(drawn)
     if speaking is not None and classes:
         drawn = drawn.take(speaking.strongest(drawn, classes, layout.most))
     points = _laid_out(drawn, layout)
-    grids = [cells_of(points, resolution, layout.least) for resolution in layout.grids]
+    grids = layout.cells(points)
     found = _averaged(drawn, grids, layout)
     if speaking is not None:
         parts = speaking.in_cells(drawn, grids)
@@ -244,6 +271,15 @@ def atlas(
     names = () if speaking is None else speaking.classes
     concepts = () if vectors is None else tuple(vectors.names)
     return Atlas(drawn, points, tuple(found), names, concepts, title, layout.whiten)
+
+
+def _classes(focus: Any) -> list[str | int]:
+    """Classes as a list; refuses what are none."""
+    found: list[Any] = [focus] if isinstance(focus, str | int | float) else list(focus or ())
+    for which in found:
+        if not isinstance(which, str | int | np.integer):
+            raise InputError(f"focus is a class by name or column, or several; got {which!r}")
+    return found
 
 
 def _title(speaking: "Speaking | None", classes: list[str | int]) -> str:
@@ -271,14 +307,16 @@ def _speaking(
     return Speaking(model, activations, data, output, progress)
 
 
-def _check(drawn: Sample) -> None:
-    """Refuse values that are no numbers."""
+def _checked(drawn: Sample) -> Sample:
+    """Those vectors that have a direction; refuses values that are no numbers."""
     finite = np.isfinite(drawn.values.sum(axis=1))
     if not finite.all():
         raise InputError(
             f"{(~finite).sum()} vectors of layer {drawn.space.layer} hold NaN or infinite values "
             f"(the first of image {drawn.names[~finite][0]}); extract the activations again"
         )
+    alive = drawn.values.any(axis=1)
+    return drawn if alive.all() else drawn.take(np.flatnonzero(alive))
 
 
 def _laid_out(drawn: Sample, layout: Layout) -> Floats:

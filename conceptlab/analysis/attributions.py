@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from conceptlab.activations.patches import require_pictures
 from conceptlab.activations.pictures import Rows, batches
 from conceptlab.activations.sample import Sample, runs
 from conceptlab.analysis.grid import Cells
-from conceptlab.errors import InputError, LayerError, SpaceError
+from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
 from conceptlab.models.outputs import Output, class_columns, class_name
 from conceptlab.models.tangent import Tangent
 from conceptlab.numerics.parallel import ordered_map
@@ -139,6 +140,11 @@ class Speaking:
         """
         sums = [np.zeros((len(cells.numbers), self._tangent.classes)) for cells in grids]
         for start, found in self.of(sample):
+            if not np.isfinite(found).all():
+                raise ModelError(
+                    f"{self._model.name} gives NaN or infinite attributions at layer "
+                    f"{sample.space.layer}: check its weights and its preprocessing"
+                )
             for total, cells in zip(sums, grids, strict=True):
                 cells.add(total, found, start)
         return [total / cells.counts[:, None] for total, cells in zip(sums, grids, strict=True)]
@@ -160,16 +166,3 @@ class Speaking:
         pictures = batches(self._model, Rows(self._data, sample.images), BATCH)
         for start, batch in zip(starts, pictures, strict=True):
             yield self._tangent.of_pictures(batch, sample.places[start : start + BATCH])
-
-
-def require_pictures(activations: "Activations", data: "ProbeDataset") -> None:
-    """Refuse a data set that activations were not extracted from.
-
-    Raises:
-        InputError: it is another.
-    """
-    if activations.data_fingerprint != data.fingerprint:
-        raise InputError(
-            f"these activations were made from other pictures ({activations.data_fingerprint[:8]}) "
-            f"than the data set given ({data.spec}, {data.fingerprint[:8]}): give theirs"
-        )

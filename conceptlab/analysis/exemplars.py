@@ -4,11 +4,12 @@ Its strongest images; strong images that differ from one another; or images acro
 of its values (section 3.1 of Nenavath & Khatsuriya; Fong & Vedaldi 2018, figure 1 and section 5.1).
 """
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from tqdm.auto import tqdm
 from conceptlab.activations.patches import patches
 from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.targets import By, Floats, Targets, targets_of
-from conceptlab.errors import ActivationError, InputError
+from conceptlab.errors import ActivationError, CacheError, InputError
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.resample import upsample
 from conceptlab.numerics.running import tail_count
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Index = NDArray[np.int64]
 CHOICES = ("top", "diverse", "range")
 STRONG = 0.05  # share of the images that diverse ones are chosen from
+CHOICE = 4096  # but no more, which bounds memory and time
 WIDER = 10  # or so many times as many as are wanted
 
 
@@ -122,11 +124,11 @@ def exemplars(
     One stream over the activations, in blocks; only one value for each image and target is kept
     (in a temporary file).
 
-    'diverse' chooses among the strongest 5 % of the images, or ten times as many as are wanted,
-    where they lie above the middle of the target's range (and always among as many as are wanted).
-    The strongest comes first, and then always the image that is least like its nearest among those
-    chosen: by the cosine of the pooled activations of the layer, less their mean over the
-    candidates, with the target itself projected out.
+    'diverse' chooses among the strongest 5 % of the images (4,096 at most), or ten times as many as
+    are wanted, where they lie above the middle of the target's range (and always among as many as
+    are wanted). The strongest comes first, and then always the image that is least like its nearest
+    among those chosen: by the cosine of the pooled activations of the layer, less their mean over
+    the candidates, with the target itself projected out.
 
     Args:
         activations: of the layer.
@@ -151,6 +153,7 @@ def exemplars(
         InputError: no such unit, split, position or way to choose; directions of another length.
         SpaceError: vectors of another network or layer.
         ActivationError: NaN in the activations.
+        CacheError: no room for a temporary file.
     """
     require_number(count, "count", 1)
     tail_count(tau, 1)
@@ -160,7 +163,7 @@ def exemplars(
     rows = _rows(activations, split)
     targets = targets_of(activations, of)
     with tempfile.TemporaryFile() as file:
-        values = np.memmap(file, np.float32, "w+", shape=(len(targets), len(rows)))
+        values = _array_in(file, (len(targets), len(rows)))
         _fill(values, targets, rows, by, progress)
         choice = _chooser(values, targets, rows, count, choose)
         found = list(ordered_map(choice, range(len(targets))))
@@ -182,6 +185,20 @@ def exemplars(
     else:
         table["y"], table["x"] = by
     return Exemplars(table, targets, tau)
+
+
+def _array_in(file: IO[bytes], shape: tuple[int, int]) -> Floats:
+    """A float32 array in a file. Its room is taken now: a full disk cannot be reported later."""
+    size = 4 * shape[0] * shape[1]
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, np.float32, "w+", shape=shape)
+    except OSError as error:
+        raise CacheError(
+            f"no room for {size / 1e6:.0f} MB in {tempfile.gettempdir()} ({error.strerror}): free "
+            "some, or name another folder in TMPDIR"
+        ) from error
 
 
 def _way(activations: "Activations", by: Any) -> By:
@@ -256,7 +273,7 @@ def _chooser(
 
 def _strong(values: Floats, wanted: int) -> int:
     """How many of some values, highest first, diverse ones are chosen from."""
-    most = max(round(STRONG * len(values)), WIDER * wanted)
+    most = max(min(round(STRONG * len(values)), CHOICE), WIDER * wanted)
     high = int((values > (values[0] + values[-1]) / 2).sum())
     return max(min(most, high), wanted)
 

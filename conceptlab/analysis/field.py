@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from conceptlab.activations.patches import require_pictures
 from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.exemplars import Exemplars
 from conceptlab.analysis.targets import Targets
@@ -169,11 +170,8 @@ def empirical_field(
     """
     acts = found.targets.activations
     acts.space().require_model(model.fingerprint)
-    if acts.data_fingerprint != data.fingerprint:
-        raise InputError(
-            f"these exemplars are of other pictures ({acts.data_fingerprint[:8]}) than the data "
-            f"set given ({data.fingerprint[:8]}): extract the activations of this one"
-        )
+    require_pictures(acts, data)
+    require_number(batch_size, "batch_size", 1)
     lens = _lens(model, found, occluder, step)
     side = 2 * lens.reach + 1
     total, known = (np.zeros((len(found.targets), side, side)) for _ in range(2))

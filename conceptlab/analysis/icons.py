@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conceptlab.activations.patches import patches
-from conceptlab.analysis.attributions import require_pictures
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
@@ -58,7 +57,6 @@ def patch_icons(
         InputError: another data set.
     """
     atlas.sample.space.require_equal(activations.space())
-    require_pictures(activations, data)
     rows = np.unique(np.concatenate([grid.nearest.ravel() for grid in atlas.grids]))
     rows = rows[rows >= 0]
     images, places = atlas.sample.images[rows], atlas.sample.places[rows]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conceptlab.study.settings import Study
 
 CLASSES = "classes"  # in the place of a layer
-APART = 1.0  # weight of diversity
+APART = 20.0  # weight of diversity
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,10 @@ def visualize(
     dtype: DtypeOpt = "float16",
     batch_size: BatchOpt = 32,
 ) -> None:
-    """Make images that units, directions, layers or classes respond to."""
+    """Make images that units, directions, layers or classes respond to.
+
+    They replace images of the same layer and way that --out holds.
+    """
     from conceptlab.cli.images import Images
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.run import open_model
@@ -198,8 +201,8 @@ def atlas(
     ] = 15,
     grid: Annotated[
         list[int] | None,
-        typer.Option("--grid", min=1, help="Cells on a side; may be repeated. Without: 10, 20, "
-                     "40."),
+        typer.Option("--grid", min=1, help="Cells on a side; may be repeated. Without: as many "
+                     "as the vectors fill."),
     ] = None,
     least: Annotated[int, typer.Option("--least", help="Vectors that a cell has to hold.")] = 3,
     per_image: Annotated[
@@ -278,6 +281,8 @@ def vectors_of(
         if concepts:
             raise InputError("--concept names vectors of a file: give it with --vectors")
         return None
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
     found = ConceptVectors.load(path)
     if found.space.layer != layer:
         raise InputError(f"{path} holds vectors of {found.space.layer}, and -l says {layer}")

@@ -85,6 +85,8 @@ def _column(model: ProbedModel, which: str | int, count: int) -> int:
         if not which.isdecimal():
             known = near_matches(which, names) if names else f"say a column, 0 to {count - 1}"
             raise InputError(f"{model.name} has no class {which!r}; {known}")
+    if isinstance(which, bool) or not isinstance(which, str | int | np.integer):
+        raise InputError(f"a class is a name or a column; got {which!r}")
     column = int(which)
     if not 0 <= column < count:
         raise InputError(f"{model.name} has no class {column}; its columns are 0 to {count - 1}")

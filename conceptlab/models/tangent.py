@@ -48,7 +48,8 @@ class Tangent:
             enough. False where a shortcut leads around it, or a class token beside it.
 
     Raises:
-        LayerError: no differentiable path leads from the layer to the scores.
+        LayerError: no differentiable path leads from the layer to the scores, or from its class
+            token alone.
         ModelError: scores that are not one number per picture and class.
     """
 
@@ -57,7 +58,7 @@ class Tangent:
         size = model.preprocessing.geometry.size
         noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
         self._picture = noise.to(model.device)
-        self.forward, self.classes = True, 0
+        self.forward, self.classes, self._silent = True, 0, False
         self.forward = self._forward_agrees()
         self.alone = self._is_alone()
 
@@ -150,6 +151,7 @@ class Tangent:
         asked = np.zeros((1, 1), dtype=np.int64)
         found = derivatives(self._model, self._picture, [self._layer], asked, summed)
         layer = found.layers[self._layer]
+        self._silent = not layer.gradients.any()
         seeded = torch.Generator().manual_seed(2)  # along h itself, layer norm has no derivative
         way = torch.randn(layer.values.shape, generator=seeded)
         wanted = float((layer.gradients[0] * layer.values * way.numpy()).sum(dtype=np.float64))
@@ -167,6 +169,11 @@ class Tangent:
         grids: list[Tensor] = []
 
         def keep(_: str, raw: Tensor, form: Form) -> Tensor:
+            if self._silent and form.prefix:  # a rectified map may be silent by chance
+                raise LayerError(
+                    f"the scores of {self._model.name} read the class token of layer {self._layer} "
+                    "and nothing of its map; choose a layer before it"
+                )
             grids.append(to_grid(raw, form).expand(2, -1, -1, -1).clone())
             return raw
 

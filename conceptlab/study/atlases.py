@@ -14,6 +14,7 @@ import pandas as pd
 
 from conceptlab.analysis.atlas import Atlas, atlas
 from conceptlab.analysis.atlas_comparison import compare_atlases, compare_classes
+from conceptlab.analysis.attributions import Speaking
 from conceptlab.analysis.cell_images import optimised_icons
 from conceptlab.analysis.icons import Icons, patch_icons
 from conceptlab.errors import InputError
@@ -69,6 +70,12 @@ class Territory:
         classes = self.classes
         return (), *((name,) for name in classes), *([classes[:2]] if len(classes) > 1 else [])
 
+    def require_classes(self) -> None:
+        """Raise `InputError` unless the network has all classes."""
+        if self.classes:
+            known = Speaking(self.model, self.layer.activations, self.layer.data, self.output)
+            known.columns_of(self.classes)
+
     def atlas(self, focus: Sequence[str] = ()) -> Atlas:
         """The layer's atlas, or that of some classes."""
         known = None if self.vectors is None else ConceptVectors.load(self.vectors)
@@ -100,7 +107,12 @@ class Territory:
 
 
 def make_atlases(run: RunFolder, model: str, name: str, territory: Territory) -> Path:
-    """The atlas of a layer, and those of its classes there; the folder of the first."""
+    """The atlas of a layer, and those of its classes there; the folder of the first.
+
+    Raises:
+        InputError: an unknown class, before anything is made.
+    """
+    territory.require_classes()
     made = [make_atlas(run, model, name, territory, focus) for focus in territory.focuses]
     return made[0]
 

@@ -49,6 +49,8 @@ def write_distances(run: RunFolder, loaded: Loaded, settings: CompareSettings) -
     whole: list[pd.DataFrame] = []
     parts: list[pd.DataFrame] = []
     for task in TASKS:
+        if not any(own == task for _, _, own in loaded):
+            continue
         try:
             found = embedding_distance(_spaces(loaded, task, settings), concepts="shared")
         except InputError as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STEP = "kinds"
 REPEATS = 3  # images by optimisation of a unit
-APART = 1.0  # weight of their diversity
+APART = 20.0  # weight of their diversity
 
 
 def make_kinds(run: RunFolder, name: str, look: "Look") -> Path:

@@ -238,7 +238,7 @@ class AtlasSettings:
     classes: tuple[str, ...] = ()
     method: str = "umap"
     neighbours: int = 15
-    grids: tuple[int, ...] = (10, 20, 40)
+    grids: tuple[int, ...] = ()
     least: int = 3
     whiten: bool = False
     per_image: int = 1

@@ -19,6 +19,7 @@ from conceptlab.synthesis.regularise import penalty
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.transform import motions, moved
 
+FIRST = "for the picture that it starts from: check the weights and the preprocessing"
 EPSILON = 1e-16  # of Adam: so small that an objective and its multiple give the same image
 
 
@@ -95,7 +96,7 @@ class Ascent:
             inputs = self._form(sides[0]).inputs(inputs)
         else:
             inputs = _resized(start, sides[0])
-        before = self._measure(_resized(inputs, self._full), "for the picture that it starts from")
+        before = self._measure(_resized(inputs, self._full), FIRST)
         for side in sides:
             inputs = self._octave(_resized(inputs, side), side)
         pictures, seen = _levels(inputs, self._model.preprocessing)

@@ -69,9 +69,10 @@ def _sized(model: ProbedModel, inputs: Tensor) -> Iterator[None]:
         raise
     except Exception as error:  # a network may raise anything; say which and where
         side, own = inputs.shape[-1], model.preprocessing.geometry.size
+        such = "" if side == own else f", such as its own, {own}, with octaves=1"
         raise ModelError(
             f"{model.spec} cannot run on a picture of {side} x {side} pixels "
-            f"({first_line(error)}); choose a size that it takes, such as its own, {own}"
+            f"({first_line(error)}); choose a size that it takes{such}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -56,13 +57,15 @@ class Objective:
         return state.digest()
 
     def __add__(self, other: "Objective") -> "Sum":
-        return Sum(self.terms + other.terms)
+        return Sum(self.terms + other.terms) if isinstance(other, Objective) else NotImplemented
 
     def __sub__(self, other: "Objective") -> "Sum":
-        return self + -1.0 * other
+        return self + -1.0 * other if isinstance(other, Objective) else NotImplemented
 
     def __rmul__(self, weight: float) -> "Sum":
-        return Sum(tuple((weight * own, term) for own, term in self.terms))
+        if not isinstance(weight, Real):
+            return NotImplemented
+        return Sum(tuple((float(weight) * own, term) for own, term in self.terms))
 
     __mul__ = __rmul__
 

@@ -4,6 +4,7 @@ Every objective is a number that is made as large as can be; of an inversion, th
 minus. It reads one layer's output of its own image alone.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -39,6 +40,11 @@ class Neuron(Term):
     unit: int
     position: Position | None = None
 
+    def __post_init__(self) -> None:
+        """Hold plain whole numbers."""
+        object.__setattr__(self, "unit", whole(self.unit, "a unit"))
+        object.__setattr__(self, "position", _position(self.position))
+
     @property
     def text(self) -> str:
         """As tables write it."""
@@ -62,6 +68,10 @@ class Unit(Term):
 
     layer: str
     unit: int
+
+    def __post_init__(self) -> None:
+        """Hold a plain whole number."""
+        object.__setattr__(self, "unit", whole(self.unit, "a unit"))
 
     @property
     def text(self) -> str:
@@ -105,6 +115,11 @@ class Logit(Term):
     which: str | int
     layer: str = field(default=SCORES, init=False)
 
+    def __post_init__(self) -> None:
+        """Hold a name or a plain whole number."""
+        if not isinstance(self.which, str):
+            object.__setattr__(self, "which", whole(self.which, "a class's column"))
+
     @property
     def text(self) -> str:
         """As tables write it."""
@@ -132,7 +147,7 @@ class Direction(Term):
         space: that the vector lives in; checked against the network where given.
 
     Raises:
-        InputError: a vector that is no finite row, or all zero.
+        InputError: a vector that is no finite row, or all zero; a power or position that is none.
     """
 
     layer: str
@@ -144,6 +159,10 @@ class Direction(Term):
 
     def __post_init__(self) -> None:
         """Check the vector, and hold it read-only."""
+        object.__setattr__(self, "position", _position(self.position))
+        object.__setattr__(self, "cosine", float(self.cosine))
+        if not (math.isfinite(self.cosine) and self.cosine >= 0):
+            raise InputError(f"cosine is a power from 0 on; got {self.cosine}")
         vector = np.array(self.vector, dtype=np.float64)
         if vector.ndim != 1 or not np.isfinite(vector).all() or not vector.any():
             raise InputError(
@@ -272,6 +291,34 @@ def directions(
     rows = np.flatnonzero(vectors.usable).tolist() if names is None else map(vectors.index, names)
     unit, called, layer = vectors.normalized.weights, vectors.names, vectors.space.layer
     return [Direction(layer, unit[row], None, cosine, called[row], vectors.space) for row in rows]
+
+
+def whole(value: object, what: str, least: int | None = None) -> int:
+    """A whole number as Python has it, so that equal objectives are equal to the last byte.
+
+    Args:
+        value: of any kind of integer.
+        what: for the error.
+        least: the least that it may be; any if not given.
+
+    Raises:
+        InputError: no whole number, or one below the least.
+    """
+    fits = isinstance(value, int | np.integer) and (least is None or value >= least)
+    if not fits:
+        bound = "" if least is None else f" of at least {least}"
+        raise InputError(f"{what} is a whole number{bound}; got {value!r}")
+    return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def _position(position: object) -> Position | None:
+    """(row, column) in plain whole numbers."""
+    if position is None:
+        return None
+    place = np.asarray(position)
+    if place.shape != (2,) or place.dtype.kind not in "iu":
+        raise InputError(f"a position is (row, column) in the layer's map; got {position!r}")
+    return int(place[0]), int(place[1])
 
 
 def _where(position: Position | None) -> str:

@@ -21,7 +21,7 @@ from conceptlab.numerics.geometry import Geometry
 from conceptlab.synthesis.ascent import Ascent, Made, Seeded
 from conceptlab.synthesis.network import passes
 from conceptlab.synthesis.objective import SCORES, Objective
-from conceptlab.synthesis.objectives import Caricature, Inversion
+from conceptlab.synthesis.objectives import Caricature, Inversion, whole
 from conceptlab.synthesis.settings import Synthesis
 
 Picture = Image.Image | NDArray[np.uint8]
@@ -52,6 +52,9 @@ class Visualizations:
     def __len__(self) -> int:
         """n, the number of images."""
         return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"<Visualizations: {len(self)} images of {self.images.shape[1]} pixels a side>"
 
     def _repr_html_(self) -> str:
         return str(self.table.to_html(max_rows=30, escape=True))
@@ -97,8 +100,8 @@ def visualize(
         ModelError: a size that the network does not take, or values that are not finite.
     """
     settings = settings or Synthesis()
-    wanted = [objectives] if isinstance(objectives, Objective) else list(objectives)
-    _check(model, wanted, settings, batch_size)
+    wanted = [objectives] if isinstance(objectives, Objective) else list(objectives or ())
+    _check(model, wanted, settings, batch_size, seed)
     begin = None if start is None else _start(model, start, len(wanted), settings)
     places = list(_chunks(wanted, settings, batch_size))
     seeded = _seeded(wanted, seed)
@@ -165,13 +168,13 @@ CARICATURE = replace(STILL, steps=64, jitter=0.035)
 
 
 def _check(
-    model: ProbedModel, wanted: Sequence[Objective], settings: Synthesis, batch_size: int
+    model: ProbedModel, wanted: Sequence[Objective], settings: Synthesis, batch_size: int, seed: int
 ) -> None:
     """Refuse what is no objective, and layers that cannot be read."""
     if not wanted or not all(isinstance(one, Objective) for one in wanted):
         raise InputError("give at least one objective, such as Unit(layer, 5) or Logit(name)")
-    if batch_size < 1:
-        raise InputError(f"batch_size is at least 1; got {batch_size}")
+    whole(batch_size, "batch_size", 1)
+    whole(seed, "seed", 0)
     for layer in dict.fromkeys(name for one in wanted for name in one.layers):
         if model.resolve([layer]) != [layer]:
             raise LayerError(f"an objective reads one layer; {layer!r} is a pattern for several")
@@ -219,6 +222,8 @@ def _inputs(model: ProbedModel, pictures: Pictures, settings: Synthesis) -> Tens
         isinstance(pictures, np.ndarray) and pictures.ndim == 3
     )
     several = [pictures] if one else list(pictures)  # type: ignore[arg-type]
+    if not several:
+        raise InputError("give at least one picture")
     seen = model.preprocessing
     own = seen.geometry
     size = settings.size or own.size

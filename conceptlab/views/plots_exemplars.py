@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from conceptlab.activations.patches import require_pictures
 from conceptlab.errors import InputError
 from conceptlab.models.picture import see
 from conceptlab.numerics.parallel import ordered_map
@@ -44,10 +45,11 @@ def exemplar_pictures(
         RGB pictures (side, side), in the order of the table.
 
     Raises:
-        InputError: an unknown way to show them.
+        InputError: an unknown way to show them, or another data set.
     """
     if show not in SHOWN:
         raise InputError(f"show is one of {', '.join(SHOWN)}; got {show!r}")
+    require_pictures(found.targets.activations, data)
     if show == "patch":
         cut = found.patches(data, None if fields is None else fields.table)
         return [_resized(pixels, side) for pixels in cut]

@@ -283,7 +283,8 @@ def test_icons_are_patches_of_the_nearest_vectors(cached, model):
         ({"method": "pca"}, "method is one of umap, tsne; got 'pca'"),
         ({"neighbours": 1}, "neighbours is a whole number of at least 2"),
         ({"least": 0}, "least is a whole number of at least 1"),
-        ({"grids": ()}, "name at least one grid"),
+        ({"grids": 8}, "grids are several numbers of cells"),
+        ({"seed": -1}, "seed is a whole number of at least 0"),
         ({"grids": (0,)}, "a grid's resolution is a whole number of at least 1"),
         ({"most": 0}, "most is a whole number of at least 1"),
     ],
@@ -337,3 +338,14 @@ def test_vectors_do_not_pile_up(cached, model):
     assert sum(sizes) == len(found.sample)
     assert max(sizes) <= 64
     assert isinstance(found.grids[0], Grid)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(16, [2, 4]), (1600, [5, 10, 20]),
+                                                 (10**5, [10, 20, 40])])  # fmt: skip
+def test_grids_that_nobody_named_are_as_fine_as_the_vectors_fill(count, expected):
+    points = np.random.default_rng(0).random((count, 2)) * 0.999
+    assert [cells.resolution for cells in Layout(least=1).cells(points)] == expected
+    apart = (np.arange(count)[:, None] % 4 * 0.3 + 0.01) * np.ones(2)
+    assert Layout(least=3).cells(apart)[0].resolution == expected[0]
+    with pytest.raises(InputError, match="no cell of the"):
+        Layout(least=count + 1).cells(points)

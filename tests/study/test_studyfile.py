@@ -62,9 +62,11 @@ def test_an_absolute_path_stays(study_of):
         "size = 1.5", "mean = [1, 2]", "mean = [nan, 0, 0]", "batch_size = 0", "dtype = 'int8'",
         "layers_ = 1", "[dissect]\ntau = 'x'", "[dissect]\ntau = 1.0", "[dissect]\nscope = 'x'",
         "[segment]\nsizes = [0]", "[segment]\nsplit = 'x'", "[classify]\nmin_examples = true",
-        "[look]\nunits = -1", "[look]\ncount = 0", "[look]\nexemplars = 3", "[atlas]\nicons = 'x'",
-        "[atlas]\ngrids = [0]", "[atlas]\ngrids = []", "[atlas]\nmethod = 'pca'",
-        "[atlas]\nneighbours = 1", "[atlas]\nclasses = 'street'", "[compare]\nneighbours = 0", "[compare]\nuntrained = 1", "[compare]\narithmetic = 'a'",
+        "[look]\nunits = -1", "[look]\ncount = 0", "[look]\nexemplars = 3",
+        "[atlas]\nicons = 'x'",
+        "[atlas]\ngrids = [0]", "[atlas]\ngrids = 8", "[atlas]\nmethod = 'pca'",
+        "[atlas]\nneighbours = 1", "[atlas]\nclasses = 'street'",
+        "[compare]\nneighbours = 0", "[compare]\nuntrained = 1", "[compare]\narithmetic = 'a'",
     ],
 )  # fmt: skip
 def test_values_that_make_no_sense(study_of, more):
