@@ -74,6 +74,7 @@ def test_a_rank_correlation_with_its_p_value(scripts):
     assert np.isnan(goes_with(a, np.ones(40), 0)).all()
 
 
+@pytest.mark.slow
 def test_the_truth_is_what_the_masks_and_labels_say(scripts, data, run):
     place = run[0][1]
     atlas, size = place.atlas, place.acts.shape[2:]
@@ -232,7 +233,8 @@ def test_imagenet_from_few_frames_to_tables_and_page(scripts, shared_data, tmp_p
     assert choices.loc["diverse", "strength"] > choices.loc["range", "strength"]
     made, logits = script.of_classes(network, cl.Synthesis(steps=20), 0)
     assert (logits["value"] > logits["start"]).all()
-    assert logits["probability"].between(0, 1).all()
+    assert (logits["probability"] > 0.01).all()  # of 1000 classes
+    assert logits["probability_larger"].between(0, 1).all()
     assert made.images.shape == (2, script.SIDE, script.SIDE, 3)
     page = cl.write_atlas(tmp_path / "atlas.html", views, "few")
     assert page.stat().st_size > 10_000
