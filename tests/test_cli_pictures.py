@@ -163,7 +163,11 @@ def test_the_atlas_takes_the_concepts_that_a_run_folder_has_learned(conceptlab, 
     assert stopped.value.code == 0
     capsys.readouterr()
     found = rows_of(conceptlab("atlas", *GRID, "--out", "known", "--json"))
-    assert found["concept"].notna().all()
+    assert found["score"].notna().all()
+    clear = found["score"] >= 1
+    assert clear.any()
+    assert (found["concept"].fillna("") != "")[clear].all()
+    assert (found["concept"].fillna("") == "")[~clear].all()
     assert "sky" in (place / "known/atlas.html").read_text()
 
 

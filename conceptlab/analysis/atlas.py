@@ -41,6 +41,7 @@ Floats = NDArray[np.float64]
 METHODS = ("umap", "tsne")
 TRIMMED, MARGIN = 1.0, 0.1  # per cent of points outside the box, and what it is widened by
 FEWEST, MOST = 4, 40  # cells on a side of the finest grid, where none is named
+CLEAR = 1.0  # standard deviations: below, a concept's score says nothing
 TOLD = 5  # classes and concepts that a table names
 
 
@@ -153,7 +154,8 @@ class Atlas:
             Columns resolution, row, column, x, y (of the centre, 0..1), n (vectors), images; class,
             attribution and classes (the highest, its mean attribution, and the five highest as
             'name (0.31); ...'), where there are attributions; concept, score and concepts in the
-            same way, where there are concept scores (in standard deviations).
+            same way, where there are concept scores (in standard deviations). No concept is named
+            where none reaches 1: of a vector near zero, too, some concept's score is the highest.
         """
         tables = [self._cells_of(grid) for grid in self.grids]
         return pd.concat(tables, ignore_index=True)
@@ -192,7 +194,7 @@ class Atlas:
         if grid.attributions is not None:
             table = table.assign(**_told("class", "attribution", grid.attributions, self.classes))
         if grid.scores is not None:
-            table = table.assign(**_told("concept", "score", grid.scores, self.concepts))
+            table = table.assign(**_told("concept", "score", grid.scores, self.concepts, CLEAR))
         return table
 
     def _images_of(self, grid: Grid) -> NDArray[np.int64]:
@@ -353,9 +355,13 @@ def _single(values: Floats) -> NDArray[np.float32]:
 
 
 def _told(
-    one: str, value: str, values: NDArray[np.float32], names: tuple[str, ...]
+    one: str,
+    value: str,
+    values: NDArray[np.float32],
+    names: tuple[str, ...],
+    least: float = -np.inf,
 ) -> dict[str, list[str] | list[float]]:
-    """The highest name and value of each row, and the highest few as text."""
+    """The highest name and value of each row, '' below `least`; the highest few as text."""
     known = np.where(np.isnan(values), -np.inf, values)
     order = np.argsort(-known, axis=1, kind="stable")[:, :TOLD]
     texts = [
@@ -363,9 +369,9 @@ def _told(
         for row, places in zip(known, order, strict=True)
     ]
     several = {"class": "classes", "concept": "concepts"}[one]
-    highest = order[:, 0]
+    first = known[np.arange(len(known)), order[:, 0]]
     return {
-        one: [names[i] for i in highest],
-        value: known[np.arange(len(known)), highest].tolist(),
+        one: [names[i] if v >= least else "" for i, v in zip(order[:, 0], first, strict=True)],
+        value: first.tolist(),
         several: texts,
     }

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 STEP = "atlas"
 PAGE = "atlas.html"
+FOUND = 0.04  # IoU_set on train, as a detector has it
 VIEW, PICTURE, PRINT = "view.json", "atlas.png", "atlas.pdf"
 
 
@@ -80,8 +81,10 @@ class Territory:
         """The layer's atlas, or that of some classes."""
         known = None if self.vectors is None else ConceptVectors.load(self.vectors)
         if known is not None:
-            usable = known.usable
-            known = known.select(lambda _: usable) if usable.any() else None
+            found = known.usable
+            if "train_score" in known.concepts:  # what the layer does not find is no concept of it
+                found &= (known.concepts["train_score"] >= FOUND).to_numpy()
+            known = known.select(lambda _: found) if found.any() else None
         return atlas(
             self.layer.activations, self.model, known, focus=focus or None,
             layout=self.settings.layout(self.layer.study.seed), data=self.layer.data,

@@ -55,7 +55,7 @@ def plot_filters(
     norms = np.sqrt(np.einsum("kchw,kchw->k", values, values))
     chosen, said = _chosen(units, norms, most, "filters", "norm", in_order=True)
     scaled = _scaled(kernels[chosen])
-    ax = _axes(ax, len(chosen), 1)
+    ax = _axes(ax, len(chosen), 0)
     if scaled.ndim == 4:
         for at, tile in zip(_places(len(chosen)), 0.5 + scaled / 2, strict=True):
             _show(ax, tile.transpose(1, 2, 0), at)

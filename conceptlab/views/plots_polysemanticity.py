@@ -1,5 +1,6 @@
 """Figures of polysemanticity: how many kinds of image the units of a layer answer to."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 PACKED = ("#cfe3f1", "#8dbfe0", "#3f8fc4", "#0b4f80")  # few to many concepts
 MANY = len(PACKED) - 1
+HALF = 0.5  # of the units: where more have many concepts, a colour stands for several numbers
 
 
 def plot_polysemanticity(units: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
@@ -47,5 +49,13 @@ def _parts(units: pd.DataFrame) -> list[tuple[str, str, NDArray[np.bool_]]]:
     if "packed" not in units:
         return [("", PROBE, np.ones(len(units), dtype=bool))]
     packed = units["packed"].to_numpy(dtype=float)
-    parts = [(str(n), PACKED[n], packed == n) for n in range(MANY)]
-    return [*parts, (f"{MANY} or more", PACKED[MANY], packed >= MANY)]
+    wide = (packed >= MANY).mean() > HALF
+    size = max(1, math.ceil((np.nanmax(packed) + 1) / len(PACKED))) if wide else 1
+    starts = [place * size for place in range(len(PACKED))]
+    parts = []
+    for color, start in zip(PACKED, starts, strict=True):
+        last = start == starts[-1]
+        span = str(start) if size == 1 else f"{start} to {start + size - 1}"
+        chosen = packed >= start if last else (packed >= start) & (packed < start + size)
+        parts.append((f"{start} or more" if last else span, color, chosen))
+    return parts

@@ -154,6 +154,7 @@ def test_the_table_says_what_the_grids_hold(cached, model):
         ]
         assert told[0][1] == f"({grid.attributions[place, best]:.2f})"
         assert row["score"] == pytest.approx(grid.scores[place].max())
+        assert (row["concept"] == "") == (row["score"] < 1)
     assert "class" not in atlas(cached, layout=SMALL).cells
     assert f"320 vectors, cells {len(found.grids[0])} of 3 x 3" in repr(found)
     assert "<table" in found._repr_html_()

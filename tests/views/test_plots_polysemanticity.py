@@ -27,3 +27,9 @@ def test_without_packing_bars_have_one_colour():
     assert [b.get_height() for b in ax.containers[0]] == [1, 3, 0, 2]
     assert len(ax.containers) == 1
     assert ax.get_legend() is None
+
+
+def test_where_most_units_have_many_concepts_a_colour_stands_for_several_numbers():
+    units = pd.DataFrame({"clusters": [1] * 8, "packed": [4, 5, 6, 7, 8, 9, 11, 0]})
+    bars = {c.get_label(): c[0].get_height() for c in plot_polysemanticity(units).containers}
+    assert bars == {"0 to 2": 1, "3 to 5": 2, "6 to 8": 3, "9 or more": 2}
