@@ -156,7 +156,7 @@ def visualize(
     dtype: DtypeOpt = "float16",
     batch_size: BatchOpt = 32,
 ) -> None:
-    """Make images that units, directions, layers or classes respond to.
+    """Make images that units, vectors or classes respond to.
 
     They replace images of the same layer and way that --out holds.
     """

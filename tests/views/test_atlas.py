@@ -361,6 +361,7 @@ def test_who_wants_no_motion_gets_none(written, tmp_path):
 @needs_browser
 def test_without_scripts_there_is_the_table(written, tmp_path):
     with browse(written, tmp_path) as page:
+        page.until("document.readyState === 'complete'")  # else there is no page to load anew
         page.send("Emulation.setScriptExecutionDisabled", value=True)
         page.send("Page.reload")
         page.until("document.querySelector('dialog tbody tr')?.getBoundingClientRect().height > 5")
