@@ -83,7 +83,7 @@ def exemplars(
     dtype: DtypeOpt = "float16",
     batch_size: BatchOpt = 32,
 ) -> None:
-    """Show the images that units or concept vectors respond to, and filters."""
+    """Show filters, and images that units or vectors respond to."""
     from conceptlab.analysis.exemplars import CHOICES
     from conceptlab.study.look import make_exemplars, make_filters
     from conceptlab.study.run import open_model

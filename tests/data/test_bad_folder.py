@@ -39,7 +39,7 @@ def test_a_home_folder_behind_the_colon(tree, monkeypatch):
 def test_unknown_source_and_options(tree):
     with pytest.raises(InputError, match="unknown data source 'foldr'; nearest: folder"):
         load_data(f"foldr:{tree}")
-    with pytest.raises(InputError, match=r"data is written SOURCE:PATH.*folder, pictures, scenes; got"):
+    with pytest.raises(InputError, match=r"SOURCE:PATH.*folder, pictures, scenes; got"):
         load_data(str(tree))
     with pytest.raises(InputError, match="unknown option 'color'; known: colors, val"):
         load_data(f"folder:{tree},color=true")
