@@ -35,13 +35,14 @@ CLASSES, CONCEPTS, NEAREST = 1000, 60, 4
 SIDE = 112  # pixels of an icon and of a patch before the page shrinks them
 REPORT = """<script>
 const look = setInterval(() => {
-  const drawn = performance.getEntriesByName("atlas-drawn")[0] || !document.getElementById("atlas") && {startTime: 0};
+  const marked = performance.getEntriesByName("atlas-drawn")[0];
+  const drawn = marked || !document.getElementById("atlas") && {startTime: 0};
   const load = performance.getEntriesByType("navigation")[0].loadEventEnd;
   if (!drawn || !load) return;
   clearInterval(look);
   console.log("OPENED " + JSON.stringify({drawn: drawn.startTime, load}) + " END");
 }, 5);
-</script></body>"""  # noqa: E501
+</script></body>"""
 EMPTY = '<!doctype html><html lang="en"><head><title>empty</title></head><body></body></html>'
 
 

@@ -58,6 +58,7 @@ def comparison(work: Callable[..., object]) -> Callable[[np.random.Generator, bo
         second = rng.normal(size=(CONCEPTS, 6))
         if planted:
             second = first @ rng.normal(size=(5, 6)) + second
+        # each measure returns a type of its own, and all have a p_value
         return float(work(first, second, draws=DRAWS, seed=_seed(rng)).p_value)  # type: ignore[attr-defined]
 
     return chance

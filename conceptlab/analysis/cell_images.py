@@ -10,7 +10,7 @@ from conceptlab.analysis.icons import Icons
 from conceptlab.errors import ModelError
 from conceptlab.synthesis.objectives import Direction
 from conceptlab.synthesis.settings import Synthesis
-from conceptlab.synthesis.visualize import Visualizations, visualize
+from conceptlab.synthesis.visualize import visualize
 
 if TYPE_CHECKING:
     from conceptlab.analysis.atlas import Atlas
@@ -59,22 +59,19 @@ def optimised_icons(
     size = model.preprocessing.geometry.size
     settings = Synthesis(size=min(size, SMALL), steps=steps)
     try:
-        made = _made(model, wanted, settings, seed, progress)
-    except ModelError:  # it takes no other size than its own
-        made = _made(model, wanted, replace(settings, size=size), seed, progress)
+        made = visualize(model, wanted, settings, seed=seed, progress=progress)
+    except ModelError:
+        if size <= SMALL:
+            raise
+        own = replace(settings, size=size)  # it takes no other
+        made = visualize(model, wanted, own, seed=seed, progress=progress)
     found, start = [], 0
-    for own in icons:
-        stop, side = start + len(own.icons), own.icons.shape[1]
+    for grid_icons in icons:
+        stop, side = start + len(grid_icons.icons), grid_icons.icons.shape[1]
         small = [
             np.asarray(Image.fromarray(i).resize((side, side), Image.Resampling.LANCZOS))
             for i in made.images[start:stop]
         ]
-        found.append(replace(own, icons=np.stack(small)))
+        found.append(replace(grid_icons, icons=np.stack(small)))
         start = stop
     return tuple(found)
-
-
-def _made(
-    model: "ProbedModel", wanted: list[Direction], settings: Synthesis, seed: int, progress: bool
-) -> Visualizations:
-    return visualize(model, wanted, settings, seed=seed, progress=progress)

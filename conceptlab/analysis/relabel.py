@@ -119,6 +119,7 @@ def relabelling(first: int, second: int) -> Relabelling:
     given = tuple(range(first))
     deals = itertools.combinations(range(runs), first)
     if first == second:  # both networks swapped are the same deal
+        # a generator in the place of a list, read once like it
         deals = (deal for deal in deals if 0 in deal)  # type: ignore[assignment]
     chosen = list(itertools.islice(deals, 100 * MOST))
     chosen.remove(given)

@@ -131,7 +131,7 @@ def _reader(folder: Path) -> Any:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
     from nltk.data import PathPointer
 
-    class Place(PathPointer):  # type: ignore[misc]
+    class Place(PathPointer):  # type: ignore[misc]  # nltk has no types
         """The folder; nltk's own pointers take only folders that its path guard knows."""
 
         def open(self, encoding: str | None = None) -> Any:

@@ -12,6 +12,7 @@ from conceptlab.cli.options import options
 from conceptlab.cli.pictures import spread, vectors_of
 from conceptlab.keys import digest_chunks
 from conceptlab.study.images import make_images, objectives_key
+from conceptlab.study.kinds import APART
 from conceptlab.synthesis.objectives import Dream, Logit, Objective, Unit, directions
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import CARICATURE, INVERSION, caricature, invert, visualize
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from conceptlab.study.settings import Study
 
 CLASSES = "classes"  # in the place of a layer
-APART = 20.0  # weight of diversity
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
 """The step of a study that makes activation atlases, and the page of all of them."""
 
-import io
 import itertools
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +22,11 @@ from conceptlab.keys import digest_chunks
 from conceptlab.study.folder import Outputs, RunFolder, read_table, safe
 from conceptlab.study.frames import joined, labelled
 from conceptlab.study.settings import AtlasSettings
+from conceptlab.study.shown import drawn
 from conceptlab.study.steps import Layer
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from conceptlab.models.outputs import Output
     from conceptlab.models.probed import ProbedModel
 
@@ -134,6 +132,7 @@ def make_atlas(
 def atlas_step(territory: Territory, focus: Sequence[str], title: str) -> Outputs:
     """An atlas: its cells as a table and as vectors, and its pictures."""
     from conceptlab.views.atlas import view_of
+    from conceptlab.views.panels import DPI
     from conceptlab.views.plots_atlas import plot_atlas, plot_atlas_classes
 
     found = territory.atlas(focus)
@@ -150,7 +149,7 @@ def atlas_step(territory: Territory, focus: Sequence[str], title: str) -> Output
     else:
         ax = plot_atlas(found, icons, printed(found))
     pictures = {VIEW: json.dumps(view, ensure_ascii=False).encode()}
-    pictures |= {PICTURE: _drawn(ax, "png"), PRINT: _drawn(ax, "pdf")}
+    pictures |= {PICTURE: drawn(ax, "png", 2 * DPI), PRINT: drawn(ax, "pdf", 2 * DPI)}
     return Outputs(tables, {"cells": found.grids[-1].vectors(found.sample.space)}, pictures)
 
 
@@ -158,17 +157,6 @@ def printed(found: Atlas) -> int:
     """The resolution of the grid that a figure shows: some four vectors a cell, were all full."""
     wanted = np.sqrt(len(found.sample)) / 2
     return min((grid.resolution for grid in found.grids), key=lambda side: abs(side - wanted))
-
-
-def _drawn(ax: "Axes", kind: str) -> bytes:
-    """The figure of axes as a file; the same bytes whenever it is drawn."""
-    from conceptlab.views.panels import DPI
-
-    file = io.BytesIO()
-    figure: Any = ax.get_figure(root=True)
-    dated: Mapping[str, Any] = {"CreationDate": None} if kind == "pdf" else {}
-    figure.savefig(file, dpi=2 * DPI, format=kind, metadata=dict(dated))
-    return file.getvalue()
 
 
 def write_atlases(run: RunFolder, seed: int = 0) -> Path | None:

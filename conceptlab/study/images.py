@@ -9,7 +9,7 @@ from PIL import Image
 
 from conceptlab.analysis.optimised import against_probe
 from conceptlab.study.folder import Outputs, RunFolder
-from conceptlab.study.shown import Shown, png
+from conceptlab.study.shown import Shown, image_files
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
@@ -76,8 +76,7 @@ def images_step(
     from conceptlab.views.overlay import mosaic
 
     images = [Image.fromarray(pixels) for pixels in found.images]
-    names = [f"image-{place:04d}.png" for place in range(len(images))]
-    pictures = {name: png(image) for name, image in zip(names, images, strict=True)}
+    pictures = image_files(images)
     table = found.table if activations is None else against_probe(found, activations)
     captions = [one.text for one in found.objectives]
     if beside:
@@ -85,5 +84,5 @@ def images_step(
         captions = [text for own in captions for text in ("picture", own)]
     shown = Shown.none()
     shown.add(kind, TITLES[kind], CAPTIONS[kind], mosaic(images, captions))
-    tables = {"images": table.assign(kind=kind, picture=names), "shown": shown.table}
+    tables = {"images": table.assign(kind=kind, picture=list(pictures)), "shown": shown.table}
     return Outputs(tables, {}, pictures | shown.pictures)

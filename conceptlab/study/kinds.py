@@ -12,7 +12,7 @@ from conceptlab.analysis.polysemanticity import Polysemanticity, polysemanticity
 from conceptlab.keys import digest_chunks
 from conceptlab.probes.packing import Packing
 from conceptlab.study.folder import Outputs, RunFolder, read_table
-from conceptlab.study.shown import Shown, gathered, png
+from conceptlab.study.shown import Shown, gathered, image_files
 from conceptlab.synthesis.objectives import Unit
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import visualize
@@ -94,10 +94,8 @@ def _images(look: "Look", units: list[int]) -> tuple[pd.DataFrame, dict[str, byt
     wanted = [Unit(layer, unit) for unit in units for _ in range(REPEATS)]
     settings = Synthesis(steps=look.settings.steps, diversity=APART)
     found = visualize(look.model, wanted, settings, seed=look.seed, progress=look.progress)
-    names = [f"image-{place:04d}.png" for place in range(len(wanted))]
-    table = pd.DataFrame({"unit": [one.unit for one in wanted], "picture": names})
-    pictures = {n: png(Image.fromarray(i)) for n, i in zip(names, found.images, strict=True)}
-    return table, pictures
+    pictures = image_files(map(Image.fromarray, found.images))
+    return pd.DataFrame({"unit": [u.unit for u in wanted], "picture": list(pictures)}), pictures
 
 
 def write_kinds(run: RunFolder) -> None:

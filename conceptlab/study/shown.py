@@ -13,6 +13,8 @@ from conceptlab.study.folder import RunFolder, read_table
 from conceptlab.study.frames import joined, labelled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from matplotlib.axes import Axes
 
 COLUMNS = ["kind", "title", "caption", "picture"]
@@ -59,13 +61,31 @@ def png(picture: "Image.Image | Axes") -> bytes:
     """A PNG of a picture, or of the figure that axes are in."""
     from conceptlab.views.panels import DPI
 
+    if not isinstance(picture, Image.Image):
+        return drawn(picture, "png", DPI)
     file = io.BytesIO()
-    if isinstance(picture, Image.Image):
-        picture.save(file, "PNG", dpi=(96, 96))
-        return file.getvalue()
-    figure: Any = picture.get_figure(root=True)
-    figure.savefig(file, dpi=DPI, format="png")
+    picture.save(file, "PNG", dpi=(96, 96))
     return file.getvalue()
+
+
+def drawn(ax: "Axes", kind: str, dpi: int) -> bytes:
+    """The figure of axes as a file, the same bytes whenever it is drawn.
+
+    Args:
+        ax: in the figure.
+        kind: 'png' or 'pdf'.
+        dpi: dots per inch.
+    """
+    file = io.BytesIO()
+    figure: Any = ax.get_figure(root=True)
+    dated = {"CreationDate": None} if kind == "pdf" else {}
+    figure.savefig(file, dpi=dpi, format=kind, metadata=dated)
+    return file.getvalue()
+
+
+def image_files(images: "Iterable[Image.Image]") -> dict[str, bytes]:
+    """Images as PNG files of their own, in order."""
+    return {f"image-{place:04d}.png": png(image) for place, image in enumerate(images)}
 
 
 def gathered(run: RunFolder, step: str, table: str) -> pd.DataFrame:

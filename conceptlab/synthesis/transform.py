@@ -65,7 +65,7 @@ def _sampled(inputs: Tensor, grid: Tensor) -> Tensor:
 
 
 class _Sampled(torch.autograd.Function):
-    """The same with another way back, which would else be most of what a step adds to a pass."""
+    """The same with a faster way back (`analyses/benchmarks/synthesis.py` counts it)."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, grid: Tensor) -> Tensor:

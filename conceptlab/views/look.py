@@ -9,7 +9,7 @@ from conceptlab.views.pages import data_uri
 from conceptlab.views.panels import DPI
 from conceptlab.views.style import slug
 
-PIXELS = 96  # of a page, per inch of a figure
+PIXELS = 96  # of a page, per inch of a figure: text is as large in all of them
 PAGE = "atlas.html"
 ALL = "all"  # of what concerns a network's layers alike
 WIDEST = 1100  # pixels of a picture in the page

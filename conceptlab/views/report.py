@@ -10,15 +10,13 @@ from conceptlab.files import write_text
 from conceptlab.views.cells import Table, table_of
 from conceptlab.views.effects import effects_of
 from conceptlab.views.figures import planned
-from conceptlab.views.look import look_of
+from conceptlab.views.look import PIXELS, look_of
 from conceptlab.views.pages import concept_pages, data_uri, overview, too_few, unit_rows
 from conceptlab.views.panels import DPI
 from conceptlab.views.polysemanticity import polysemanticity_of
 from conceptlab.views.sections import EFFECTS, EMBEDDING, LOOK, OVERLAP, sections
 from conceptlab.views.style import SCORE, TASKS
 from conceptlab.views.tables import read_examples, read_json, read_tables
-
-PIXELS = 96  # of a page, per inch of a figure: text is as large in all of them
 
 
 def write_report(run: Path) -> Path:
