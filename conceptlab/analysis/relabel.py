@@ -1,7 +1,7 @@
 """Dealing training runs out to two networks anew: what their difference would be by chance."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,10 +117,9 @@ def relabelling(first: int, second: int) -> Relabelling:
     """
     runs = first + second
     given = tuple(range(first))
-    deals = itertools.combinations(range(runs), first)
+    deals: Iterator[tuple[int, ...]] = itertools.combinations(range(runs), first)
     if first == second:  # both networks swapped are the same deal
-        # a generator in the place of a list, read once like it
-        deals = (deal for deal in deals if 0 in deal)  # type: ignore[assignment]
+        deals = (deal for deal in deals if 0 in deal)
     chosen = list(itertools.islice(deals, 100 * MOST))
     chosen.remove(given)
     if len(chosen) >= MOST:
