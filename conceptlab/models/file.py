@@ -4,11 +4,11 @@ import contextlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from conceptlab.errors import ModelError
+from conceptlab.models.settings import settings_of
 from conceptlab.models.source import SOURCES, Built
 from conceptlab.registry import near_matches
 
@@ -17,7 +17,9 @@ from conceptlab.registry import near_matches
 def build(rest: str, bare: bool) -> Built:
     """The module that a function without arguments returns; the file is run to get at it.
 
-    The factory may set the attributes `size`, `mean`, `std` and `class_names` on the module.
+    The module takes pictures (n, 3, S, S) alone: a network of several or of named inputs is wrapped
+    in one whose forward gives them. The factory may set the attributes `size`, `mean`, `std` and
+    `class_names` on the module (see `conceptlab.models.settings`).
     """
     del bare  # only the factory knows whether it loads weights
     text, _, factory = rest.rpartition(":")
@@ -30,12 +32,7 @@ def build(rest: str, bare: bool) -> Built:
     if not isinstance(module, nn.Module):
         kind = type(module).__name__
         raise ModelError(f"{factory} in {path} returns {kind}, which is no torch.nn.Module")
-    kinds: dict[str, Any] = {
-        "size": int, "mean": tuple | list, "std": tuple | list, "class_names": tuple | list
-    }  # fmt: skip
-    given = {
-        k: getattr(module, k) for k, t in kinds.items() if isinstance(getattr(module, k, 0.0), t)
-    }
+    given = settings_of(module, f"{factory} in {path}")
     return Built(module, f"{path.stem}-{factory}", code=path.read_bytes(), **given)
 
 

@@ -5,6 +5,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -58,9 +59,9 @@ def load_model(  # noqa: PLR0913 (the contract's own)
         ModelError: the network cannot be built, or its weights do not fit.
     """
     with _seeded(seed):
-        built = _build(spec, size, weights, untrained)
+        built = _sized(_build(spec, size, weights, untrained), size)
     if weights is not None and not untrained:
-        load_weights(built.module, weights, built.training_only)
+        load_weights(built.module, weights, built.training_only, built.fit_state)
     elif not built.trained and not untrained:
         log.warning("%s has random weights: name some after @, or give a file of them", spec)
     side = built.size if size is None else size
@@ -103,6 +104,28 @@ def _build(
     if untrained and own and weights is None:
         redraw_weights(built.module)
     return built
+
+
+def _sized(built: Built, size: int | None) -> Built:
+    """The network made for another size of input, where it was made for one alone.
+
+    Whether it was is tried: a network of convolutions takes any size as it is.
+    """
+    if size in (None, built.size) or built.at_size is None or _takes(built.module, size):
+        return built
+    module = built.at_size(size)
+    if built.trained and built.fit_state is not None:
+        module.load_state_dict(built.fit_state(built.module.state_dict(), module))
+    return replace(built, module=module)
+
+
+def _takes(module: nn.Module, size: int) -> bool:
+    try:
+        with torch.inference_mode():
+            module.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError, ValueError):
+        return False
+    return True
 
 
 def _from_source(spec: str, bare: bool) -> Built:

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from conceptlab.registry import Registry
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+State = dict[str, Tensor]
+FitState = Callable[[State, nn.Module], State]
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,9 @@ class Built:
         trained: False where the specification names no weights, so that they are random.
         training_only: beginnings of the names of weights that only training uses; a file of
             weights may hold them although the network does not.
+        at_size: makes the network for another size of input, where its source knows how.
+        fit_state: brings a file's weights to a network made for another size (position embeddings
+            are interpolated), where its source knows how.
     """
 
     module: nn.Module
@@ -39,6 +46,8 @@ class Built:
     code: bytes = b""
     trained: bool = True
     training_only: tuple[str, ...] = ()
+    at_size: Callable[[int], nn.Module] | None = None
+    fit_state: FitState | None = None
 
 
 #: By prefix: (the rest of the specification, bare: whether to leave the weights random since

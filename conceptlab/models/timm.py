@@ -2,11 +2,15 @@
 
 import logging
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
 
 from conceptlab.errors import ModelError
-from conceptlab.models.source import SOURCES, Built, first_line
+from conceptlab.models.source import SOURCES, Built, State, first_line
 from conceptlab.registry import near_matches
 
 log = logging.getLogger(__name__)
@@ -34,7 +38,7 @@ def build(rest: str, bare: bool) -> Built:
             module = timm.create_model(name, pretrained=download)
     except Exception as error:  # the hub's client has a family of errors of its own
         if not download:
-            raise
+            raise ModelError(f"timm cannot make {name} ({first_line(error)})") from error
         raise ModelError(
             f"the weights of {name} cannot be downloaded ({first_line(error)}); "
             "give a file with --weights"
@@ -51,7 +55,28 @@ def build(rest: str, bare: bool) -> Built:
         mean=config["mean"],
         std=config["std"],
         trained=download,
+        class_names=_class_names(module),
+        at_size=lambda other: timm.create_model(name, pretrained=False, img_size=other),
+        fit_state=_fit_state,
     )
+
+
+def _class_names(module: Any) -> list[str] | None:
+    """The first name of each class, where timm's own ImageNet tables have the network's classes."""
+    from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset(module)
+    if subset is None:
+        return None
+    table = ImageNetInfo(subset)
+    texts = [table.index_to_description(i) for i in range(module.num_classes)]
+    return [text.partition(",")[0] for text in texts]
+
+
+def _fit_state(state: State, module: nn.Module) -> State:
+    """Weights for a network of another size, by what timm has for its own checkpoints."""
+    fit = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    return state if fit is None else dict(fit(dict(state), module))
 
 
 @contextmanager

@@ -4,10 +4,14 @@ import contextlib
 import inspect
 import logging
 import sys
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
 from conceptlab.errors import ModelError
-from conceptlab.models.source import SOURCES, Built, first_line
+from conceptlab.models.source import SOURCES, Built, State, first_line
 from conceptlab.registry import near_matches
 
 log = logging.getLogger(__name__)
@@ -48,8 +52,32 @@ def build(rest: str, bare: bool) -> Built:
             "--weights"
         ) from error
     return Built(
-        module, name, trained=download, training_only=TRAINING_ONLY, **_preprocessing(enum)
-    )
+        module, name, trained=download, training_only=TRAINING_ONLY,
+        at_size=_at_size(module, models.get_model_builder(name)), fit_state=_fit_state,
+        **_preprocessing(enum),
+    )  # fmt: skip
+
+
+def _at_size(module: nn.Module, builder: Any) -> Callable[[int], nn.Module] | None:
+    """How a network that is made for one size alone is made for another; None for all others."""
+    from torchvision.models import MaxVit, VisionTransformer
+
+    if isinstance(module, VisionTransformer):
+        return lambda size: builder(weights=None, image_size=size)
+    if isinstance(module, MaxVit):
+        return lambda size: builder(weights=None, input_size=(size, size))
+    return None
+
+
+def _fit_state(state: State, module: nn.Module) -> State:
+    """Weights for a network of another size: a vision transformer's positions are interpolated."""
+    from torchvision.models import VisionTransformer
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
+    if not isinstance(module, VisionTransformer) or "encoder.pos_embedding" not in state:
+        return state
+    own = OrderedDict(state)  # what is interpolated is put into it
+    return dict(interpolate_embeddings(module.image_size, module.patch_size, own))
 
 
 #: Weights of auxiliary classifiers.

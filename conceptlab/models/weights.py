@@ -1,5 +1,6 @@
 """Reading weights without running anything that a file might hold."""
 
+import logging
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -10,19 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from conceptlab.errors import ModelError
+from conceptlab.models.source import FitState, State
 
+log = logging.getLogger(__name__)
+
+EXTRA = "_extra_state"  # what a module keeps beside tensors, as torch calls it
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # what training scripts call it most often
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
+def read_state(path: str | Path) -> dict[str, Any]:
     """Tensors by name, from `.safetensors` or from a state dict that torch saved.
 
     Torch's files are read with `weights_only=True`: code in them is refused, not run. Of a
-    checkpoint, the state dict in it is taken.
+    checkpoint, the state dict in it is taken. What modules keep beside tensors (`get_extra_state`)
+    comes along.
 
     Raises:
-        ModelError: no such file, a damaged one, or one that holds anything but tensors of numbers,
-            or several state dicts of unknown names.
+        ModelError: no such file, a damaged one, or one that holds anything else than tensors of
+            numbers, or several state dicts of unknown names.
     """
     path = Path(path)
     if not path.is_file():
@@ -32,12 +38,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not _is_state(state):
         raise ModelError(f"{path} holds no state dict: tensors by name, and nothing else")
     for key, value in state.items():
-        if value.layout != torch.strided or value.is_meta or value.is_quantized:
+        if isinstance(value, Tensor) and not _is_plain(value):
             raise ModelError(
                 f"{path} holds {key} in a form without plain numbers (sparse, quantized or meta); "
                 "save dense tensors"
             )
     return state
+
+
+def _is_plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and not value.is_meta and not value.is_quantized
 
 
 def _unwrapped(state: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -53,31 +63,45 @@ def _unwrapped(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _is_state(found: Mapping[Any, Any]) -> bool:
     """Whether it is tensors by name, and nothing else."""
-    return bool(found) and all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+    return any(isinstance(v, Tensor) for v in found.values()) and all(
+        isinstance(k, str) and (isinstance(v, Tensor) or k.endswith(EXTRA))
+        for k, v in found.items()
     )
 
 
-def load_weights(module: nn.Module, path: str | Path, training_only: tuple[str, ...] = ()) -> None:
+def load_weights(
+    module: nn.Module,
+    path: str | Path,
+    training_only: tuple[str, ...] = (),
+    fit_state: FitState | None = None,
+) -> None:
     """Fill a module with the weights of a file; names and shapes have to fit exactly.
 
-    Counters that only training uses (`num_batches_tracked`) may be missing, a wrapper's name before
-    all others (`module.` of DataParallel, say) is left out where none fits with it, and values are
-    brought to the module's own precision.
+    Counters that only training uses (`num_batches_tracked`) may be missing, and so may all but one
+    of the names of a tensor that the module has under several (safetensors keeps one). A wrapper's
+    name before all others (`module.` of DataParallel, say) is left out where none fits with it,
+    and values are brought to the module's own precision.
 
     Args:
         module: to fill.
         path: see `read_state`.
         training_only: beginnings of names that the file may hold and the module need not.
+        fit_state: brings weights of other shapes to the module's, where its source knows how; used
+            only where shapes differ.
 
     Raises:
         ModelError: as `read_state`, or weights that do not fit; the sentence names the first keys.
     """
-    own = module.state_dict()
+    full = module.state_dict()
+    own = {k: v for k, v in full.items() if isinstance(v, Tensor)}
     state = _bare_names(read_state(path), own)
+    beside = {k: state.pop(k, v) for k, v in full.items() if k not in own}
+    if fit_state and any(k in own and v.shape != own[k].shape for k, v in state.items()):
+        state = fit_state(state, module)
     counters = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")}
     state = {
         **counters,
+        **_other_names(state, own),
         **{k: v for k, v in state.items() if k in own or not k.startswith(training_only)},
     }
     problems = [
@@ -107,10 +131,19 @@ def load_weights(module: nn.Module, path: str | Path, training_only: tuple[str, 
                 f"the weights in {path} do not fit {type(module).__name__}: the file {what} "
                 f"{', '.join(keys[:2])}{more}"
             )
-    module.load_state_dict(state)
+    module.load_state_dict({**beside, **state})
 
 
-def _bare_names(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _other_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State:
+    """What a file lacks because the network has the same tensor under a name that it holds."""
+    places = {k: (v.data_ptr(), v.shape, v.stride(), v.dtype) for k, v in own.items() if v.numel()}
+    held = {place: k for k, place in places.items() if k in state}
+    return {
+        k: state[held[place]] for k, place in places.items() if k not in state and place in held
+    }
+
+
+def _bare_names(state: dict[str, Any], own: Mapping[str, Tensor]) -> dict[str, Any]:
     """The state without what stands before all of its names, where a network knows none of them."""
     bare = state
     while bare.keys().isdisjoint(own):
@@ -162,17 +195,35 @@ def _is_foreign(path: Path, words: str) -> bool:
 
 
 def redraw_weights(module: nn.Module) -> None:
-    """Random weights in place of a module's own, by each part's `reset_parameters`.
+    """Random weights in place of a module's own: the control without training.
 
-    Raises:
-        ModelError: a part that has parameters, and no way to draw them.
+    Parts draw them by their own `reset_parameters`. What that leaves as it was (a part without one,
+    or one that does not know of `weight_norm`'s parameters) is permuted within each parameter: its
+    distribution stays, and what it had learned goes.
     """
+    permuted = []
     for name, part in module.named_modules():
+        before = {k: v.detach().clone() for k, v in part.named_parameters(recurse=False)}
         reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
         if reset is not None:
             reset()
-        elif next(part.parameters(recurse=False), None) is not None:
-            raise ModelError(
-                f"{name or 'the network'} ({type(part).__name__}) has parameters of its own and no "
-                "reset_parameters(), so the untrained network cannot be made; give it that method"
-            )
+        for own, parameter in part.named_parameters(recurse=False):
+            if torch.equal(parameter, before[own]) and _varies(parameter):
+                _permute(parameter)
+                permuted.append(f"{name}.{own}".lstrip("."))
+    if permuted:
+        log.info(
+            "the untrained control permutes the values of %d parameters that have no way to be "
+            "drawn anew (%s first)",
+            *(len(permuted), permuted[0]),
+        )
+
+
+def _varies(parameter: Tensor) -> bool:
+    return bool((parameter != parameter.reshape(-1)[:1]).any())
+
+
+def _permute(parameter: Tensor) -> None:
+    with torch.no_grad():
+        order = torch.randperm(parameter.numel()).to(parameter.device)
+        parameter.copy_(parameter.reshape(-1)[order].reshape(parameter.shape))

@@ -68,3 +68,39 @@ def test_cifars_networks_call_chelsea_a_cat(shared_data, tmp_path, name, blocks)
     # conv1, then two 3 x 3 a block; a stage's first of them is still at the stride before it
     steps = 2 * blocks * 1 + (1 + (2 * blocks - 1) * 2) + (2 + (2 * blocks - 1) * 4)
     assert row["receptive_field"] == 3 + 2 * steps
+
+WRAPPED = """
+import torch
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 5, 3, padding=1)
+
+    def forward(self, *, pixel_values, depth):
+        return {"maps": self.conv(torch.cat([pixel_values, depth], dim=1))}
+
+class Pictures(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.size = Two(), 16
+
+    def forward(self, pictures):
+        return self.net(pixel_values=pictures, depth=pictures.mean(1, keepdim=True))
+
+def make():
+    return Pictures()
+"""
+
+
+def test_a_network_of_named_inputs_is_wrapped_by_its_factory(tmp_path):
+    (tmp_path / "two.py").write_text(WRAPPED, encoding="utf-8")
+    model = load_model(f"file:{tmp_path / 'two.py'}:make")
+    assert model.layers()["layer"].tolist() == ["net.conv", "net"]
+    picture = Image.new("RGB", (16, 16), (10, 200, 30))
+    x = model.prepare([picture])
+    with torch.inference_mode():
+        wanted = model.module.net.conv(torch.cat([x, x.mean(1, keepdim=True)], dim=1))
+    assert torch.equal(torch.from_numpy(model.activations(picture, ["net"])["net"]), wanted)

@@ -4,6 +4,9 @@ import logging
 import sys
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional
 
 from conceptlab.errors import ModelError
 from conceptlab.models import load_model
@@ -56,3 +59,31 @@ def test_downloads_are_asked_for_only_where_they_are_wanted(monkeypatch, caplog)
         load_model("timm:mobilenetv3_small_050@pretrained")
     assert caplog.text == ""  # of what the hub's client says, the sentence is enough
     assert logging.getLogger("huggingface_hub").level == level
+
+
+def test_classes_have_the_names_of_timms_own_table():
+    model = load_model("timm:mobilenetv3_small_050", untrained=True)
+    assert len(model.class_names) == 1000
+    assert [model.class_names[i] for i in (0, 281, 967)] == ["tench", "tabby", "espresso"]
+    assert load_model("timm:vit_small_patch16_224.dino", untrained=True).class_names is None
+
+
+def test_a_tag_that_timm_does_not_know_is_said():
+    with pytest.raises(ModelError, match=r"timm cannot make vit_tiny_patch16_224\.dino \(Invalid"):
+        load_model("timm:vit_tiny_patch16_224.dino")
+
+
+def test_a_transformer_of_one_size_is_made_for_another(tmp_path):
+    spec = "timm:vit_tiny_patch16_224"
+    model = load_model(spec, untrained=True)
+    save_file(model.module.state_dict(), tmp_path / "w.safetensors")
+    small = load_model(spec, weights=tmp_path / "w.safetensors", size=160)
+    table = small.layers().set_index("layer")
+    assert table.at["blocks.11", "shape"] == (192, 10, 10)
+    with torch.inference_mode():
+        own, given = model.module.pos_embed, small.module.pos_embed
+        assert torch.equal(own[:, 0], given[:, 0])  # the class token has no place
+        grids = [p[:, 1:].transpose(1, 2).unflatten(2, (s, s)) for p, s in ((own, 14), (given, 10))]
+        wanted = functional.interpolate(grids[0], (10, 10), mode="bicubic", antialias=True)
+        assert torch.allclose(wanted, grids[1], atol=1e-4)
+    assert torch.equal(model.module.blocks[3].mlp.fc1.weight, small.module.blocks[3].mlp.fc1.weight)

@@ -4,6 +4,8 @@ import urllib.error
 
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 from torchvision import models
 
 from conceptlab.errors import ModelError
@@ -67,3 +69,22 @@ def test_inceptions_are_as_their_weights_want_them(tmp_path):
     torch.save({**state, "other.weight": torch.zeros(2)}, tmp_path / "more.pt")
     with pytest.raises(ModelError, match=r"other\.weight"):
         load_model("torchvision:googlenet", weights=str(tmp_path / "more.pt"))
+
+
+def test_a_transformer_of_one_size_is_made_for_another(tmp_path):
+    model = load_model("torchvision:vit_b_32", untrained=True)
+    save_file(model.module.state_dict(), tmp_path / "w.safetensors")
+    large = load_model("torchvision:vit_b_32", weights=tmp_path / "w.safetensors", size=288)
+    assert large.module.encoder.pos_embedding.shape == (1, 82, 768)
+    with torch.inference_mode():
+        own, given = (m.module.encoder.pos_embedding for m in (model, large))
+        assert torch.equal(own[:, 0], given[:, 0])
+        assert torch.allclose(own[:, 1], given[:, 1], atol=0.05)  # the corner's place
+        assert large.module(large.prepare([Image.new("RGB", (9, 9))])).shape == (1, 1000)
+    assert torch.equal(model.module.heads.head.weight, large.module.heads.head.weight)
+
+
+def test_networks_of_convolutions_take_any_size_as_they_are():
+    model = load_model("torchvision:squeezenet1_0", untrained=True, size=128, seed=3)
+    same = load_model("torchvision:squeezenet1_0", untrained=True, size=224, seed=3)
+    assert torch.equal(model.module.features[0].weight, same.module.features[0].weight)

@@ -4,11 +4,13 @@ import pickle
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import nn
 
 from conceptlab.errors import ModelError
 from conceptlab.models.weights import load_weights, read_state, redraw_weights
+
+old_weight_norm = nn.utils.weight_norm
 
 
 def make(seed=0, units=4):
@@ -193,5 +195,79 @@ def test_weights_drawn_anew(trained):
             super().__init__()
             self.scale = nn.Parameter(torch.ones(1))
 
-    with pytest.raises(ModelError, match=r"0 \(Own\) has parameters of its own and no reset"):
-        redraw_weights(nn.Sequential(Own()))
+    redraw_weights(nn.Sequential(Own()))  # one value: nothing was learned that can be told apart
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, old_weight_norm])
+def test_weights_under_weight_norm_are_drawn_anew(norm):
+    torch.manual_seed(0)
+    module = nn.Sequential(norm(nn.Conv2d(3, 4, 3)), nn.ReLU())
+    picture = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        trained = module(picture)
+        redraw_weights(module)
+        anew = module(picture)
+    assert (trained - anew).abs().max() > 0.1
+
+
+def test_parameters_that_cannot_be_drawn_are_permuted(caplog):
+    class Positions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Parameter(torch.arange(64.0).reshape(8, 8))
+
+    module = nn.Sequential(Positions(), nn.Linear(8, 2))
+    with caplog.at_level("INFO", "conceptlab"):
+        redraw_weights(module)
+    table = module[0].table.detach()
+    assert torch.equal(table.sort(dim=1).values.flatten().sort().values, torch.arange(64.0))
+    assert not torch.equal(table, torch.arange(64.0).reshape(8, 8))
+    assert "permutes the values of 1 parameters" in caplog.text
+    assert "0.table" in caplog.text
+
+
+class Tied(nn.Module):
+    """Two names of one tensor, as a decoder that shares its encoder's weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(4, 4)
+        self.two = nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        return self.two(self.one(x))
+
+
+def test_tensors_of_several_names_are_read_as_safetensors_saves_them(tmp_path):
+    torch.manual_seed(0)
+    trained = Tied()
+    save_model(trained, tmp_path / "w.safetensors")
+    torch.manual_seed(1)
+    module = Tied()
+    load_weights(module, tmp_path / "w.safetensors")
+    assert same(module, trained)
+    apart = nn.ModuleDict({"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)})  # not tied
+    with pytest.raises(ModelError, match=r"lacks two\.weight|lacks one\.weight"):
+        load_weights(apart, tmp_path / "w.safetensors")
+
+
+def test_state_that_is_no_tensor_is_the_modules_own(tmp_path):
+    class Counting(nn.Linear):
+        def get_extra_state(self):
+            return {"calls": 3}
+
+        def set_extra_state(self, state):
+            self.calls = state["calls"]
+
+    torch.manual_seed(0)
+    trained = Counting(2, 2)
+    tensors = {"weight": trained.weight.data, "bias": trained.bias.data}
+    save_file(tensors, tmp_path / "w.safetensors")
+    module = Counting(2, 2)
+    load_weights(module, tmp_path / "w.safetensors")
+    assert torch.equal(module.weight, trained.weight)
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    load_weights(module, tmp_path / "w.pth")
+    assert module.calls == 3

@@ -1,0 +1,5 @@
+"""`python -m conceptlab`."""
+
+from conceptlab.cli.entry import main
+
+main()
