@@ -1,14 +1,12 @@
-"""Writing files whole or not at all, and opening HDF5 without locks or version surprises."""
+"""Writing files whole or not at all, and refusing what is no file."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import h5py
 
 
 @contextmanager
@@ -40,11 +38,18 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def open_hdf5(path: Path, mode: str) -> "h5py.File":
-    """An HDF5 file in the default format, without HDF5's own locks (some clusters lack them)."""
-    import h5py
+def require_regular(path: Path) -> None:
+    """Raise unless a path is a regular file: a pipe waits forever, and a device has no end.
 
-    return h5py.File(path, mode, locking=False)
+    Raises:
+        FileNotFoundError: nothing is there.
+        OSError: it is something else, or a link that leads nowhere.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 def set_aside(path: Path) -> Path:

@@ -5,7 +5,6 @@ normalised to unit length, are its embedding. No torch here: vectors are arrays 
 """
 
 import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError, SpaceError
-from conceptlab.files import atomic_path, open_hdf5
+from conceptlab.hdf5 import FormatError, array, attribute, parsed, sealed, text
 from conceptlab.keys import canonical, differences
 from conceptlab.registry import near_matches
+from conceptlab.vectorfile import SCHEMA, old_table, table_from, table_text, vectors_file
 
 if TYPE_CHECKING:
+    import h5py
     from PIL.Image import Image
 
 Floats = NDArray[np.float64]
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,9 @@ class ConceptVectors:
 
     def __post_init__(self) -> None:
         """Check shapes, and hold the arrays read-only in one type."""
+        missing = [name for name in ("name", "category") if name not in self.concepts]
+        if missing:
+            raise InputError(f"a table of concepts needs a column {missing[0]!r}")
         count = len(self.concepts)
         wanted = (count, self.space.units)
         if self.weights.shape != wanted or self.bias.shape != (count,):
@@ -361,41 +364,78 @@ class ConceptVectors:
         return model.apply(self, image, size)
 
     def save(self, path: str | Path) -> None:
-        """Write an HDF5 file, whole or not at all."""
-        with atomic_path(Path(path)) as temporary, open_hdf5(temporary, "w") as file:
-            file["weights"], file["bias"] = self.weights, self.bias
-            if self.thresholds is not None:
-                file["thresholds"] = self.thresholds
-            file["concepts"] = self.concepts.to_json(orient="table", index=False)
-            file.attrs["schema"] = SCHEMA
-            file.attrs["kind"] = self.kind
-            file.attrs["space"] = canonical({**self.space._key(), "model": self.space.model})
-            file.attrs["provenance"] = canonical(dict(self.provenance))
+        """Write a sealed HDF5 file, whole or not at all; every number keeps all its digits.
+
+        Raises:
+            InputError: a table that a file cannot keep.
+            OSError: the disk is full, or the folder cannot be written.
+        """
+        with sealed(Path(path)) as file:
+            self.write(file)
+
+    def write(self, file: "h5py.File") -> None:
+        """Write into an open HDF5 file, which may hold other things besides."""
+        file["weights"], file["bias"] = self.weights, self.bias
+        if self.thresholds is not None:
+            file["thresholds"] = self.thresholds
+        file["concepts"] = table_text(self.concepts)
+        file.attrs["schema"] = SCHEMA
+        file.attrs["kind"] = self.kind
+        file.attrs["space"] = canonical({**self.space._key(), "model": self.space.model})
+        file.attrs["provenance"] = canonical(dict(self.provenance))
 
     @classmethod
     def load(cls, path: str | Path) -> "ConceptVectors":
         """Read what `save` wrote.
 
         Raises:
-            InputError: no such file, or not a file of concept vectors.
+            InputError: no such file, a damaged one, or not a file of concept vectors.
         """
-        import io
+        with vectors_file(Path(path)) as file:
+            return cls.read(file)
 
-        try:
-            with open_hdf5(Path(path), "r") as file:
-                space = Space(**json.loads(file.attrs["space"]))
-                text = io.StringIO(file["concepts"].asstr()[()])
-                return cls(
-                    weights=file["weights"][()],
-                    bias=file["bias"][()],
-                    concepts=pd.read_json(text, orient="table"),
-                    kind=str(file.attrs["kind"]),
-                    space=space,
-                    thresholds=file["thresholds"][()] if "thresholds" in file else None,
-                    provenance=json.loads(file.attrs["provenance"]),
-                )
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is not a file of concept vectors ({error})") from error
+    @classmethod
+    def read(cls, file: "h5py.File") -> "ConceptVectors":
+        """Read from an open HDF5 file.
+
+        Raises:
+            FormatError: it does not hold concept vectors.
+        """
+        old = attribute(file, "schema") != SCHEMA
+        space = _space(parsed(attribute(file, "space"), "space"))
+        provenance = parsed(attribute(file, "provenance"), "provenance")
+        if not isinstance(provenance, dict):
+            raise FormatError("its provenance is no JSON object")
+        concepts = (old_table if old else table_from)(text(file, "concepts"), "table of concepts")
+        shape = (len(concepts), space.units)
+        return cls(
+            weights=array(file, "weights", kinds="f", shape=shape),
+            bias=array(file, "bias", kinds="f", shape=shape[:1]),
+            concepts=concepts,
+            kind=str(attribute(file, "kind")),
+            space=space,
+            thresholds=array(file, "thresholds", kinds="f", shape=shape[1:])
+            if "thresholds" in file else None,
+            provenance=provenance,
+        )  # fmt: skip
+
+
+def _space(fields: Any) -> Space:
+    """The space that a file tells.
+
+    Raises:
+        FormatError: it tells none.
+    """
+    try:
+        found = Space(**fields)
+    except TypeError as error:
+        raise FormatError("its space lacks something") from error
+    texts = (found.model, found.weights, found.layer, found.inputs)
+    if not all(isinstance(value, str) for value in texts):
+        raise FormatError("its space lacks something")
+    if type(found.units) is not int or found.units < 0:
+        raise FormatError("its space lacks its units")
+    return found
 
 
 def _sigmoid(logits: Floats) -> Floats:

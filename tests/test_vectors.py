@@ -1,3 +1,6 @@
+from dataclasses import asdict, replace
+
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from conceptlab.errors import InputError, SpaceError
+from conceptlab.keys import canonical
+from conceptlab.seal import seal
 from conceptlab.vectors import ConceptVectors, Space
 
 SPACE = Space("net", "f" * 64, "conv5", 3, "raw")
@@ -84,6 +89,137 @@ def test_saved_and_loaded_is_the_same(tmp_path):
     assert back.names == ["<b>", "ä"]
     assert dict(back.provenance) == {"seed": 1}
     assert "&lt;b&gt;" in back._repr_html_()
+
+
+NUMBERS = [1 / 3, 3.3e-12, 1e-17, 5e-324, 0.1 + 0.2, -0.0, 1.7e308, np.inf, -np.inf, np.nan]
+NAMES = ["007", "nan", "NA", "", "1e5", "true", "ä\u0301", "=1+1", "a,b", "None"]
+
+
+def test_the_table_keeps_every_number_text_and_type(tmp_path):
+    count = len(NUMBERS)
+    columns = {
+        "double": np.array(NUMBERS),
+        "single": np.array([*NUMBERS[:3], 1e-45, *NUMBERS[4:6], 3e+38, *NUMBERS[7:]], "f4"),
+        "whole": np.arange(count) + 2**62,
+        "small": np.arange(count, dtype=np.uint8),
+        "truth": np.arange(count) % 2 == 0,
+        "note": ["few", "", None] + ["x"] * (count - 3),
+        "mixed": pd.Series([1, 2.5, "3", None, True] + [0] * (count - 5), dtype=object),
+    }
+    vectors = make(np.ones((count, 3)), NAMES, NAMES)
+    vectors = replace(vectors, concepts=vectors.concepts.assign(**columns))
+    vectors.save(tmp_path / "v.h5")
+    back = ConceptVectors.load(tmp_path / "v.h5").concepts
+    pd.testing.assert_frame_equal(back, vectors.concepts, check_exact=True)
+    assert np.signbit(back["double"][5])
+    vectors.save(tmp_path / "again.h5")
+    assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "v.h5").read_bytes()
+
+
+def test_values_that_a_file_cannot_keep_are_refused_before_writing(tmp_path):
+    vectors = make(np.eye(3))
+    odd = replace(vectors, concepts=vectors.concepts.assign(odd=[{1}, 2, 3]))
+    with pytest.raises(InputError, match="column 'odd' holds a set"):
+        odd.save(tmp_path / "v.h5")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """The path of saved vectors over thresholded activations."""
+    space = Space("net", "f" * 64, "conv5", 3, "binary@0.005")
+    vectors = make(
+        np.arange(6.0).reshape(2, 3), ["a", "b"], space=space,
+        thresholds=np.ones(3, np.float32), provenance={"seed": 1},
+    )  # fmt: skip
+    vectors.save(tmp_path / "v.h5")
+    return tmp_path / "v.h5"
+
+
+def test_any_flipped_bit_is_found(kept):
+    content = kept.read_bytes()
+    used = [*range(len(content[:4096].rstrip(b"\n"))), *range(4096, len(content))]
+    rng = np.random.default_rng(0)
+    for place in rng.choice(used, 400, replace=False):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.integers(8)
+        kept.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"v\.h5"):
+            ConceptVectors.load(kept)
+
+
+def edited(path, edit):
+    """Change a file as somebody would who knows how to seal it again."""
+    with h5py.File(path, "r+") as file:
+        edit(file)
+    seal(path, [])
+
+
+def put(name, **settings):
+    def edit(file):
+        del file[name]
+        file.create_dataset(name, **settings)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (put("weights", shape=(30_000, 40_000), dtype="f8"), "shape"),
+        (put("weights", shape=(2, 3), dtype="f8"), "declares more than the file holds"),
+        (put("weights", data=np.ones((2, 3), "c16")), "of type complex128"),
+        (put("weights", data=np.ones((2, 3), int)), "of type int64"),
+        (put("weights", shape=(2, 3), dtype="u1", external=[("/etc/passwd", 0, 6)]), "another"),
+        (put("bias", data=np.ones((2, 1))), "shape"),
+        (put("thresholds", data=np.ones(4)), "shape"),
+        (put("concepts", data="[" * 30_000), "nested too deep"),
+        (put("concepts", data='[{"name":"q","type":"str","values":["a","b"]}]'), "column 'name'"),
+        (put("concepts", data="{}"), "fit|shape|column"),
+        (put("concepts", data='[{"name":"name","type":"int64","values":[1.5,2]}]'), "no table"),
+        (put("concepts", data='[{"name":"name","type":"O8","values":3}]'), "no table"),
+        (lambda f: f.attrs.__setitem__("space", "[" * 30_000 + "]" * 30_000), "nested too deep"),
+        (lambda f: f.attrs.__setitem__("space", f.attrs["space"].replace(":3", ":null")), "units"),
+        (lambda f: f.attrs.__setitem__("space", f.attrs["space"].replace(":3", ':"3"')), "units"),
+        (lambda f: f.attrs.__setitem__("space", "[]"), "space"),
+        (lambda f: f.attrs.__setitem__("space", f.attrs["space"].replace(":3", ":" + "9" * 99)),
+         "shape"),
+        (lambda f: f.attrs.__setitem__("provenance", "3"), "provenance"),
+        (lambda f: f.attrs.__setitem__("schema", 99), "schema 99"),
+        (lambda f: f.attrs.__setitem__("kind", [1, 2]), "'kind'"),
+    ],
+)  # fmt: skip
+def test_a_strangers_file_is_one_sentence(kept, edit, said):
+    edited(kept, edit)
+    with pytest.raises(InputError, match=said) as caught:
+        ConceptVectors.load(kept)
+    assert "v.h5" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_space_without_inputs_is_one_sentence(kept):
+    edited(kept, lambda f: f.attrs.__setitem__(
+        "space", f.attrs["space"].replace('"binary@0.005"', "null")))  # fmt: skip
+    with pytest.raises(InputError, match="its space"):
+        ConceptVectors.load(kept)
+
+
+def test_a_file_of_an_earlier_version_is_read_with_a_warning(tmp_path, caplog):
+    vectors = make(np.eye(2, 3), ["007", "b"])
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["weights"], file["bias"] = vectors.weights, vectors.bias
+        file["concepts"] = vectors.concepts.to_json(orient="table", index=False)
+        file.attrs["schema"], file.attrs["kind"] = 1, "cav"
+        file.attrs["space"] = canonical(asdict(SPACE))
+        file.attrs["provenance"] = "{}"
+    back = ConceptVectors.load(tmp_path / "v.h5")
+    np.testing.assert_array_equal(back.weights, vectors.weights)
+    assert back.names == ["007", "b"]
+    assert "has no seal" in caplog.text
+    with h5py.File(tmp_path / "v.h5", "r+") as file:
+        file.attrs["schema"] = 2
+    with pytest.raises(InputError, match="seal is missing"):
+        ConceptVectors.load(tmp_path / "v.h5")
 
 
 def test_a_file_of_something_else_is_one_sentence(tmp_path):

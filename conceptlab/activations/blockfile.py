@@ -7,7 +7,6 @@ is there after a kill; whatever does not match its checksum is known.
 """
 
 import errno
-import json
 import os
 import weakref
 import zlib
@@ -20,16 +19,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.activations.seal import DamagedError as DamagedError
-from conceptlab.activations.seal import check_seal
 from conceptlab.errors import CacheError
-from conceptlab.files import open_hdf5
+from conceptlab.files import require_regular
+from conceptlab.hdf5 import FormatError, attributes, dataset, parsed, reading
 from conceptlab.numerics.parallel import ordered_map
+from conceptlab.seal import DamagedError as DamagedError
+from conceptlab.seal import check_seal
 
 if TYPE_CHECKING:
     import h5py
 
-SCHEMA = 1
+SCHEMA = 2
 MARKS = ("done", "checksum")
 
 
@@ -83,6 +83,7 @@ class BlockFile:
     def __init__(self, path: Path, write: bool = False) -> None:
         self.path = Path(path)
         try:
+            require_regular(self.path)
             handle = os.open(self.path, os.O_RDWR if write else os.O_RDONLY)
         except FileNotFoundError:
             raise
@@ -101,19 +102,38 @@ class BlockFile:
 
     def _load(self) -> None:
         check_seal(self.path)
-        with open_hdf5(self.path, "r") as file:
-            self.attrs: dict[str, Any] = dict(file.attrs)
-            found = self.attrs["schema"]
-            if found != SCHEMA:
-                raise DamagedError(
-                    f"{self.path} has schema {found}, and this version reads {SCHEMA}"
-                )
-            self.spec: dict[str, Any] = json.loads(self.attrs["spec"])
-            self.filled: list[str] = json.loads(self.attrs["filled"])
-            names = [*self.filled, *json.loads(self.attrs["constants"]), *MARKS]
-            self.arrays = {name: extent_of(file[name]) for name in names}
-        self.images, self.block = self.arrays[self.filled[0]].shape[0], int(self.attrs["block"])
+        try:
+            with reading(self.path) as file:
+                self.attrs: dict[str, Any] = attributes(file)
+                found = self.attrs.get("schema")
+                if found != SCHEMA:
+                    raise FormatError(f"schema {found}, and this version reads {SCHEMA}")
+                self.spec: dict[str, Any] = self._json("spec", dict)
+                self.filled: list[str] = self._json("filled", list)
+                constants: list[str] = self._json("constants", list)
+                self.block = int(self.attrs["block"])
+                self._find(file, constants)
+        except (FormatError, KeyError) as error:
+            raise DamagedError(f"{self.path} is no file of the cache ({error})") from error
+
+    def _json(self, name: str, kind: type) -> Any:
+        found: Any = parsed(self.attrs[name], name)
+        whole = isinstance(found, kind)
+        if not whole or not all(isinstance(part, str) for part in found):
+            raise FormatError(f"its {name} is something else")
+        return found
+
+    def _find(self, file: "h5py.File", constants: list[str]) -> None:
+        """Where the arrays lie; each holds a row for every image, the marks one for each block."""
+        if not self.filled or self.block < 1:
+            raise FormatError("it names no arrays")
+        arrays = {name: dataset(file, name, kinds="iufS") for name in self.filled + constants}
+        self.images = int(arrays[self.filled[0]].shape[0]) if arrays[self.filled[0]].shape else 0
         self.blocks = -(-self.images // self.block)
+        if any(arrays[name].shape[:1] != (self.images,) for name in self.filled):
+            raise FormatError("its arrays are of different lengths")
+        marks = {name: dataset(file, name, kinds="u", shape=(self.blocks,)) for name in MARKS}
+        self.arrays = {name: extent_of(data) for name, data in (arrays | marks).items()}
 
     def __enter__(self) -> Self:
         """The open file."""
@@ -267,9 +287,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def extent_of(data: "h5py.Dataset") -> Extent:
-    """Where HDF5 has put a contiguous data set."""
+    """Where HDF5 has put a contiguous data set.
+
+    Raises:
+        FormatError: it is laid out otherwise.
+    """
     offset = data.id.get_offset()
-    return Extent(tuple(data.shape), np.dtype(data.dtype.str), int(offset or 0))
+    if offset is None:
+        raise FormatError(f"its {data.name!r} is not contiguous")
+    return Extent(tuple(data.shape), np.dtype(data.dtype.str), int(offset))
 
 
 def _flush(handle: int) -> None:

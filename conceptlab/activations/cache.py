@@ -26,10 +26,11 @@ from conceptlab.activations.blockfile import (
     writing,
 )
 from conceptlab.activations.lock import held
-from conceptlab.activations.seal import PAGE, DamagedError, check_seal, seal
 from conceptlab.errors import CacheError
-from conceptlab.files import atomic_path, open_hdf5
+from conceptlab.files import atomic_path
+from conceptlab.hdf5 import FormatError, attribute, dataset, new_file, node, reading
 from conceptlab.keys import canonical, digest
+from conceptlab.seal import DamagedError, check_seal, seal
 
 if TYPE_CHECKING:
     import h5py
@@ -72,7 +73,7 @@ def create_file(
         remove_temporary(path)
         derived_path(path).unlink(missing_ok=True)
         with atomic_path(path) as temporary:
-            with _new_file(temporary) as file:
+            with new_file(temporary) as file:
                 for name, (shape, dtype) in arrays.items():
                     _preallocate(file, name, tuple(shape), np.dtype(dtype))
                 for name, values in fixed.items():
@@ -140,13 +141,13 @@ def derived_read(path: Path, group: str, key: str) -> dict[str, NDArray[Any]] | 
     place = derived_path(path)
     try:
         check_seal(place)
-        with open_hdf5(place, "r") as file:
-            if file.attrs.get("source") != _source(path) or f"{group}/{key}" not in file:
+        with reading(place) as file:
+            if attribute(file, "source") != _source(path) or f"{group}/{key}" not in file:
                 return None
-            return _read_node(file[group][key])
+            return _read_node(file, f"{group}/{key}")
     except FileNotFoundError:
         return None
-    except (DamagedError, OSError) as error:
+    except (DamagedError, FormatError, OSError) as error:
         log.warning("%s is damaged (%s); computing it again", place, error)
         return None
 
@@ -169,7 +170,7 @@ def derived_write(path: Path, group: str, key: str, arrays: Mapping[str, NDArray
             source = _source(path)
             remove_temporary(place)
             with atomic_path(place) as temporary:
-                with _new_file(temporary) as file:
+                with new_file(temporary) as file:
                     file.attrs["schema"], file.attrs["source"] = SCHEMA, source
                     for name in LINKS:
                         file.create_group(name)
@@ -193,25 +194,33 @@ def derived_damage(path: Path) -> str:
         return "derived from a file that is gone"
     try:
         check_seal(place)
-        with open_hdf5(place, "r") as file:
-            if file.attrs.get("source") != _source(path):
+        with reading(place) as file:
+            if attribute(file, "source") != _source(path):
                 return "derived from another state of its file"
             for group in file:
-                for key in file[group]:
-                    _read_node(file[group][key])
-    except (DamagedError, OSError) as error:
+                for key in node(file, group):
+                    _read_node(file, f"{group}/{key}")
+    except (DamagedError, FormatError, OSError) as error:
         return str(error)
     return ""
 
 
-def _read_node(node: "h5py.Dataset | h5py.Group") -> dict[str, NDArray[Any]]:
-    parts = [node] if hasattr(node, "shape") else list(node.values())
+def _read_node(file: "h5py.File", name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a result, each checked.
+
+    Raises:
+        DamagedError: one does not match its checksum.
+        FormatError: something else is there.
+    """
+    place = node(file, name)
+    names = [name] if hasattr(place, "shape") else [f"{name}/{part}" for part in place]
     found: dict[str, NDArray[Any]] = {}
-    for part in parts:
-        values = part[()]
-        if crc32([values]) != part.attrs["crc32"]:
-            raise DamagedError(f"{part.name} does not match its checksum")
-        found[str(part.attrs["name"])] = values
+    for part in names:
+        data = dataset(file, part, kinds="biuf")
+        values = data[()]
+        if crc32([values]) != attribute(data, "crc32"):
+            raise DamagedError(f"{part} does not match its checksum")
+        found[str(attribute(data, "name"))] = values
     return found
 
 
@@ -232,16 +241,17 @@ def _copy_others(place: Path, new: "h5py.File", source: str, replaced: str) -> N
     """Copy what is valid and not about to be replaced."""
     try:
         check_seal(place)
-        with open_hdf5(place, "r") as old:
-            if old.attrs.get("source") != source:
+        with reading(place) as old:
+            if attribute(old, "source") != source:
                 return
             for group in old:
-                for key in old[group]:
+                for key in node(old, group):
                     if f"{group}/{key}" != replaced:
+                        _read_node(old, f"{group}/{key}")
                         old.copy(old[group][key], new.require_group(group), key)
     except FileNotFoundError:
         return
-    except (DamagedError, OSError) as error:
+    except (DamagedError, FormatError) as error:
         log.warning("%s is damaged (%s); it is replaced", place, error)
 
 
@@ -250,19 +260,6 @@ def _source(path: Path) -> str:
     with BlockFile(path) as file:
         state = crc32([file.read("done"), file.read("checksum")])
         return f"{digest(file.spec)}:{state:08x}"
-
-
-def _new_file(path: Path) -> "h5py.File":
-    """A file with room for its seal, and every array at a multiple of 64 bytes."""
-    import h5py
-
-    return h5py.File(
-        *(path, "w"),
-        locking=False,
-        userblock_size=PAGE,
-        alignment_threshold=1,
-        alignment_interval=64,
-    )
 
 
 def _preallocate(

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.blockfile import BlockFile
-from conceptlab.activations.seal import DamagedError
 from conceptlab.activations.target import Target, free_bytes, readable, targets
 from conceptlab.numerics.parallel import ordered_map
+from conceptlab.seal import DamagedError
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ import pandas as pd
 from conceptlab.activations.blockfile import BlockFile, writing
 from conceptlab.activations.cache import derived_damage, derived_path
 from conceptlab.activations.lock import held_if_free
-from conceptlab.activations.seal import DamagedError
 from conceptlab.errors import InputError
+from conceptlab.seal import DamagedError
 
 log = logging.getLogger(__name__)
 

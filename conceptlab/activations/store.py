@@ -85,8 +85,7 @@ class Activations:
         self.shape = (images, units, height, width)
         self.dtype = extent.dtype
         self.layer: str = self._file.spec["layer"]
-        recorded = {k: _plain(v) for k, v in self._file.attrs.items()}
-        self.provenance: Mapping[str, Any] = {**self._file.spec, "recorded": recorded}
+        self.provenance: Mapping[str, Any] = {**self._file.spec, "recorded": self._file.attrs}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a path; the other process opens the file itself."""
@@ -177,8 +176,3 @@ class Activations:
         from conceptlab.activations.active import active_set
 
         return active_set(self, tau)
-
-
-def _plain(value: Any) -> Any:
-    """An HDF5 attribute as a JSON value."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.blockfile import SCHEMA, BlockFile, writing
 from conceptlab.activations.cache import create_file, set_aside
-from conceptlab.activations.seal import DamagedError
 from conceptlab.activations.store import KIND, cache_root, folder_name, safe_name
 from conceptlab.errors import CacheError, InputError
 from conceptlab.keys import canonical, differences
+from conceptlab.seal import DamagedError
 
 if TYPE_CHECKING:
     from conceptlab.data.base import ProbeDataset

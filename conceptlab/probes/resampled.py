@@ -6,7 +6,6 @@ learned anew from them.
 """
 
 import html
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.errors import InputError
-from conceptlab.files import atomic_path, open_hdf5
+from conceptlab.hdf5 import array, sealed, text
 from conceptlab.probes.pixels import split_rows
+from conceptlab.vectorfile import vectors_file
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -82,12 +82,11 @@ class VectorDistribution:
         return f"<p>{text}</p>{self.vectors._repr_html_()}"
 
     def save(self, path: str | Path) -> None:
-        """Write an HDF5 file, whole or not at all; it can be read as concept vectors, too."""
-        with atomic_path(Path(path)) as temporary:
-            self.vectors.save(temporary)
-            with open_hdf5(temporary, "a") as file:
-                file.create_dataset("draws", data=self.draws, chunks=(1, *self.draws.shape[1:]))
-                file.attrs["assumption"] = json.dumps(self.assumption)
+        """Write a sealed HDF5 file, whole or not at all; it can be read as vectors, too."""
+        with sealed(Path(path)) as file:
+            self.vectors.write(file)
+            file["draws"] = self.draws
+            file["assumption"] = self.assumption
 
     @classmethod
     def load(cls, path: str | Path) -> "VectorDistribution":
@@ -96,14 +95,12 @@ class VectorDistribution:
         Raises:
             InputError: no such file, or not a file of a distribution.
         """
-        vectors = ConceptVectors.load(path)
-        try:
-            with open_hdf5(Path(path), "r") as file:
-                return cls(vectors, file["draws"][()], json.loads(file.attrs["assumption"]))
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(
-                f"{path} holds vectors and no distribution of them ({error})"
-            ) from error
+        with vectors_file(Path(path)) as file:
+            vectors = ConceptVectors.read(file)
+            if "draws" not in file:
+                raise InputError(f"{path} holds vectors and no distribution of them")
+            draws = array(file, "draws", kinds="f", shape=(None, *vectors.weights.shape))
+            return cls(vectors, draws, text(file, "assumption"))
 
 
 class ResampledProbe:

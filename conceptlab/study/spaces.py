@@ -5,7 +5,7 @@ from pathlib import Path
 
 from conceptlab.activations.store import Activations
 from conceptlab.errors import CacheError, InputError
-from conceptlab.files import open_hdf5
+from conceptlab.hdf5 import FormatError, reading
 from conceptlab.study.folder import RunFolder
 from conceptlab.vectors import ConceptVectors
 
@@ -73,9 +73,9 @@ def _read(path: Path) -> Embedding:
     if not path.is_file():
         raise InputError(f"there is no file or run folder {path}")
     try:
-        with open_hdf5(path, "r") as file:
+        with reading(path) as file:
             layer = "activations" in file
-    except OSError as error:
+    except (OSError, FormatError) as error:
         raise InputError(
             f"{path} is neither a file of concept vectors nor a layer of the cache ({error})"
         ) from error

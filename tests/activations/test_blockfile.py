@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from conceptlab.activations.blockfile import BlockFile
 from conceptlab.activations.cache import create_file
-from conceptlab.activations.seal import DamagedError, seal
 from conceptlab.errors import CacheError
+from conceptlab.seal import DamagedError, seal
 
 SPEC = {"layer": "a", "of": {"x": 1}}
 
@@ -172,7 +172,7 @@ def test_another_schema_is_refused_by_number(tmp_path):
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file.attrs["schema"] = 99
     seal(tmp_path / "a.h5", arrays)
-    with pytest.raises(DamagedError, match="schema 99, and this version reads 1"):
+    with pytest.raises(DamagedError, match="schema 99, and this version reads 2"):
         BlockFile(tmp_path / "a.h5")
 
 

@@ -201,7 +201,7 @@ def test_the_file_says_what_it_is(network, pictures, tmp_path):
         spec = json.loads(file.attrs["spec"])
         assert file.attrs["spec"] == canonical(spec)
         assert file.attrs["spec_sha256"] == digest(spec)
-        assert file.attrs["schema"] == spec["schema"] == 1
+        assert file.attrs["schema"] == spec["schema"] == 2
         assert spec["model"]["fingerprint"] == network.fingerprint
         assert spec["model"]["preprocessing"] == network.preprocessing.spec()
         assert spec["data"]["fingerprint"] == pictures.fingerprint

@@ -10,17 +10,24 @@ import json
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, Any
 
 from conceptlab.errors import CacheError
+from conceptlab.files import require_regular
 from conceptlab.keys import canonical
 
 PAGE = 4096
-MAGIC = b"conceptlab cache\n"
+MAGIC = b"conceptlab seal\n"
+READ = 1 << 20  # bytes at a time
 Ranges = list[tuple[int, int]]
 
 
 class DamagedError(CacheError):
-    """A file in the cache is not one of ours, or no longer whole."""
+    """A file of ours is no longer what was written, or is somebody else's."""
+
+
+class UnsealedError(DamagedError):
+    """A file has no seal."""
 
 
 def seal(path: Path, arrays: Iterable[tuple[int, int]]) -> None:
@@ -46,21 +53,37 @@ def check_seal(path: Path) -> None:
 
     Raises:
         FileNotFoundError: no such file.
-        DamagedError: a foreign, truncated or damaged file.
+        UnsealedError: a foreign file.
+        DamagedError: a truncated or damaged one.
     """
+    require_regular(path)
     with path.open("rb") as file:
         page = file.read(PAGE)
     if not page.startswith(MAGIC):
-        raise DamagedError(f"{path} is not a file of the cache")
+        raise UnsealedError(f"{path} is not a file that this version of conceptlab sealed")
     crc, _, text = page[len(MAGIC) :].rstrip(b"\n").partition(b"\n")
     if crc != b"%08x" % zlib.crc32(text):
         raise DamagedError(f"{path} is damaged at its start")
-    wanted = json.loads(text)
+    ranges, wanted, around = _content(path, text)
     size = path.stat().st_size
-    if size != wanted["bytes"]:
-        raise DamagedError(f"{path} is truncated ({size} of {wanted['bytes']} bytes)")
-    if _checksum(path, [(a, b) for a, b in wanted["arrays"]], size) != wanted["crc32"]:
-        raise DamagedError(f"{path} is damaged around its arrays")
+    if size != wanted:
+        raise DamagedError(f"{path} is truncated ({size} of {wanted} bytes)")
+    if _checksum(path, ranges, size) != around:
+        where = " around its arrays" if ranges else ""
+        raise DamagedError(f"{path} is damaged{where}")
+
+
+def _content(path: Path, text: bytes) -> tuple[Ranges, int, int]:
+    """The page's ranges, size and checksum."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+        ranges = [(int(start), int(stop)) for start, stop in found["arrays"]]
+        size, around = int(found["bytes"]), int(found["crc32"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged at its start") from error
+    if any(not PAGE <= start <= stop <= size for start, stop in ranges):
+        raise DamagedError(f"{path} is damaged at its start")
+    return ranges, size, around
 
 
 def _checksum(path: Path, arrays: Ranges, size: int) -> int:
@@ -69,6 +92,13 @@ def _checksum(path: Path, arrays: Ranges, size: int) -> int:
     with path.open("rb") as file:
         for start, stop in [*arrays, (size, size)]:
             file.seek(position)
-            value = zlib.crc32(file.read(max(0, start - position)), value)
+            value = _crc32(file, max(0, start - position), value)
             position = max(position, stop)
+    return value
+
+
+def _crc32(file: IO[bytes], count: int, value: int) -> int:
+    while count > 0 and (part := file.read(min(count, READ))):
+        value = zlib.crc32(part, value)
+        count -= len(part)
     return value
