@@ -4,17 +4,20 @@ Kornblith, Norouzi, Lee & Hinton 2019, "Similarity of neural network representat
 eq. 2-4; the debiased form takes HSIC_1 of Song et al. 2012, eq. 5.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.analysis.embedding import Items, Which
+from conceptlab.analysis.embedding import SIDES, Items, Which
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
 from conceptlab.numerics.pairs import permuted_product
+from conceptlab.numerics.rounding import varies
 
 BLOCK = 2048  # items read at once, of many
+CANCELLED = 1e-12  # of its terms, that a sum is made of rounding below
 
 _Side = tuple[Floats, Floats]  # Gram matrix (n, n) and the sums of its rows (n,)
 
@@ -30,10 +33,20 @@ class _Alignment:
     """CKA of centred Gram matrices."""
 
     def __init__(self, a: Items, b: Items, debiased: bool) -> None:
-        self.debiased = debiased
-        self.sides = self._side(_gram(a, "the first side")), self._side(_gram(b, "the second side"))
+        self.debiased, self.size = debiased, 1.0
+        first, second = (_gram(s, name) for s, name in zip((a, b), SIDES, strict=True))
+        self.sides = self._side(first), self._side(second)
         self.same = np.arange(a.count)
+        self.undefined = self._undefined()
         self.scale = self._scale(*self.sides)
+
+    def _undefined(self) -> str:
+        """Why there is nothing to align; '' where there is."""
+        alike = "all items of {} are equally unlike" if self.debiased else "{} is the same for all"
+        for side, which in zip(self.sides, SIDES, strict=True):
+            if np.isnan(self._own(side)):
+                return f"{alike.format(which)}, up to rounding, so nothing varies with the other"
+        return ""
 
     def _side(self, gram: Floats, alike: NDArray[np.bool_] | None = None) -> _Side:
         """A Gram matrix ready for HSIC: centred, or without couples of an item with itself."""
@@ -44,7 +57,13 @@ class _Alignment:
         return gram, gram.sum(axis=1)
 
     def _scale(self, first: _Side, second: _Side) -> float:
-        return _root(self._hsic(first, first, self.same) * self._hsic(second, second, self.same))
+        return float(np.sqrt(self._own(first) * self._own(second)))
+
+    def _own(self, side: _Side) -> float:
+        """HSIC of a side with itself; NaN where its terms cancel but for rounding."""
+        found = self._hsic(side, side, side_order := np.arange(len(side[0])))
+        terms = float(permuted_product(side[0], side[0], side_order))
+        return found if found > CANCELLED * terms > 0 else float("nan")
 
     def _hsic(self, first: _Side, second: _Side, order: NDArray[np.int64]) -> float:
         """HSIC, up to a factor that all share."""
@@ -65,7 +84,7 @@ class _Alignment:
         return self._hsic(*self.sides, order) / self.scale
 
     def resampled(self, times: NDArray[np.int64]) -> float:
-        """With items drawn so many times, centred anew."""
+        """With items drawn so many times, centred anew; NaN where no two of them differ."""
         drawn = np.repeat(self.same, times)
         alike = drawn[:, None] == drawn
         first, second = (self._side(gram[np.ix_(drawn, drawn)], alike) for gram, _ in self.sides)
@@ -74,8 +93,7 @@ class _Alignment:
 
 def _gram(side: Items, name: str) -> Floats:
     """(n, n) products of centred rows."""
-    rows = side.coordinates(name)
-    rows = rows - rows.mean(axis=0)
+    rows = side.centred(name)
     found: Floats = rows @ rows.T
     return found
 
@@ -86,21 +104,13 @@ def _centred(gram: Floats) -> Floats:
     return found
 
 
-def _root(product: float) -> float:
-    return float(np.sqrt(product)) if product > 1e-300 else float("nan")
-
-
 def _streamed(a: Items, b: Items, debiased: bool) -> float:
     """The value for many items, from products of units; no (n, n) matrix."""
-    sides = {"the first side": a, "the second side": b}
-    means = [_mean(side.coordinates(name)) for name, side in sides.items()]
-    parts = [np.zeros((len(p), len(q))) for p, q in _couples(*means)]
+    sides = [_Columns.of(side, name) for side, name in zip((a, b), SIDES, strict=True)]
+    parts = [np.zeros((len(p), len(q))) for p, q in _couples(*(side.mean for side in sides))]
     totals, sums = np.zeros(3), np.zeros(2)
     for first in range(0, a.count, BLOCK):
-        rows = [
-            side.at(np.arange(first, min(first + BLOCK, a.count))).coordinates(name) - mean
-            for (name, side), mean in zip(sides.items(), means, strict=True)
-        ]
+        rows = [side.centred(first, first + BLOCK) for side in sides]
         for place, (p, q) in enumerate(_couples(*rows)):
             parts[place] += p.T @ q
         squares = [np.einsum("nk,nk->n", r, r) for r in rows]
@@ -113,16 +123,32 @@ def _streamed(a: Items, b: Items, debiased: bool) -> float:
         n = a.count
         mean = np.array([sums[0] * sums[1], sums[0] ** 2, sums[1] ** 2]) / ((n - 1) * (n - 2))
         hsic = hsic - totals + mean - 2.0 / (n - 2) * totals
-    return float(hsic[0]) / _root(float(hsic[1] * hsic[2]))
+    own = float(hsic[1] * hsic[2])
+    return float(hsic[0]) / float(np.sqrt(own)) if own > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """A side whose columns are centred in blocks of rows, as `Items.centred` does as a whole."""
+
+    rows: NDArray[Any]
+    mean: Floats
+    scale: Floats
+
+    @classmethod
+    def of(cls, side: Items, name: str) -> "_Columns":
+        rows = side.coordinates(name) if side.rows is None else side.rows
+        size = float(np.abs(rows).max(initial=0.0)) or 1.0
+        return cls(rows, rows.mean(axis=0, dtype=np.float64), np.where(varies(rows), 1 / size, 0.0))
+
+    def centred(self, start: int, stop: int) -> Floats:
+        """(B, K) of some rows."""
+        found: Floats = (self.rows[start:stop] - self.mean) * self.scale
+        return found
 
 
 def _couples(a: Any, b: Any) -> tuple[tuple[Any, Any], ...]:
     return (a, b), (a, a), (b, b)
-
-
-def _mean(rows: NDArray[Any]) -> Floats:
-    found: Floats = rows.mean(axis=0, dtype=np.float64)
-    return found
 
 
 def _measure(debiased: bool) -> Measure:

@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.analysis.directions import directions_of, require_number
-from conceptlab.analysis.measured import drawn, p_value
+from conceptlab.analysis.measured import drawn
 from conceptlab.errors import InputError
+from conceptlab.numerics.testing import permutation_p
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -236,4 +237,4 @@ def _agreement(
         return float((counts**2).sum())
 
     null = drawn(draws, lambda g: together(g.permutation(codes)), seed, "categories")
-    return float(adjusted_rand_score(codes, labels)), p_value(together(codes), null)
+    return float(adjusted_rand_score(codes, labels)), permutation_p(together(codes), null)

@@ -22,7 +22,9 @@ MEASURES: dict[str, Measure] = {
 }  # fmt: skip
 COORDINATES = {m.name for m in (cka.PLAIN, cka.UNBIASED, procrustes.MEASURE, predictivity.MEASURE)}
 DEFAULT = ("rsa-spearman", "cka-debiased", "procrustes", "predictivity")
-COLUMNS = ["i", "j", "measure", "value", "low", "high", "p_value", "items", "over", "draws"]
+COLUMNS = [
+    "i", "j", "measure", "value", "low", "high", "p_value", "items", "over", "draws", "note",
+]  # fmt: skip
 
 
 def compare(
@@ -45,7 +47,8 @@ def compare(
         concepts: 'shared' compares what both of a pair have a vector of, 'same' wants all.
 
     Returns:
-        A row per pair and measure: i, j, measure, value, low, high, p_value, items, over, draws.
+        A row per pair and measure: i, j, measure, value, low, high, p_value, items, over, draws,
+        note (why there is no value, or no p-value).
 
     Raises:
         InputError: fewer than two spaces, an unknown measure, a pair with too little in common.

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.embedding import Items, Which, matched
+from conceptlab.analysis.embedding import Items, Which, matched, without_cosines
 from conceptlab.analysis.measure import Measure
 from conceptlab.errors import InputError
 from conceptlab.numerics.pairs import permuted_product
@@ -106,12 +106,16 @@ def embedding_distance(
         concepts: 'same' or 'shared', see `conceptlab.analysis.embedding.matched`.
 
     Raises:
-        InputError: fewer than two embeddings; concepts that differ.
+        InputError: fewer than two embeddings; concepts that differ; a row of zeros, which has no
+            cosine.
     """
     named = name_spaces(spaces)
     if len(named) < 2:
         raise InputError(f"distances are between two embeddings or more; got {len(named)}")
     sides = list(matched(named, concepts, least=2).values())
+    for name, side in zip(named, sides, strict=True):
+        if why := without_cosines(side):
+            raise InputError(why.replace("the first side", name, 1))
     return EmbeddingDistances(list(named), _labels(sides), _per_concept(sides))
 
 
@@ -164,7 +168,8 @@ class _Distance:
 
     def __init__(self, a: Items, b: Items) -> None:
         self.first, self.second = a.similarity(), b.similarity()
-        self.squares = (self.first**2).sum() + (self.second**2).sum()
+        self.undefined = without_cosines(a, b)
+        self.squares = self.size = float((self.first**2).sum() + (self.second**2).sum())
         self.apart = (self.first - self.second) ** 2
 
     def value(self) -> float:
@@ -180,6 +185,10 @@ class _Distance:
         return float(times @ self.apart @ times)
 
 
+def _whole(a: Items, b: Items) -> float:
+    return float("nan") if without_cosines(a, b) else float(_per_concept([a, b])[0, 1].sum())
+
+
 MEASURE = Measure(
     name="distance",
     adequate=(
@@ -189,7 +198,7 @@ MEASURE = Measure(
         "Blind to rotation and scale of either side, not to a shift."
     ),
     make=_Distance,
-    whole=lambda a, b: float(_per_concept([a, b])[0, 1].sum()),
+    whole=_whole,
     greater=False,
     bounds=(0.0, float("inf")),
     summed=True,

@@ -14,12 +14,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.numerics.rounding import centred
 from conceptlab.vectors import ConceptVectors, index_of, qualified_names, unit_rows
 
 Floats = NDArray[np.float64]
 Which = Literal["same", "shared"]
 NAMED = 8  # names in a message
 BLOCK = 256  # rows looked at together
+SIDES = ("the first side", "the second side")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,23 @@ class Items:
         rows = self.unit()
         return rows @ rows.T
 
+    @property
+    def silent(self) -> NDArray[np.int64]:
+        """Places of the rows that are all zero, whose cosine with any other is undefined."""
+        if self.rows is None:
+            return np.array([], dtype=np.int64)
+        return np.flatnonzero(~self.rows.any(axis=1))
+
+    def centred(self, name: str) -> Floats:
+        """(n, K) columns less their means, at a common scale; 0 where they vary by rounding alone.
+
+        Raises:
+            InputError: the space has no coordinates.
+        """
+        self.coordinates(name)
+        assert self.rows is not None
+        return centred(self.rows)
+
     def coordinates(self, name: str) -> Floats:
         """(n, K) rows.
 
@@ -185,6 +204,17 @@ def _array(given: ArrayLike, name: str) -> NDArray[Any]:
             + (f"; its shape is {array.shape}" if numeric else "")
         )
     return array
+
+
+def without_cosines(*sides: Items) -> str:
+    """Which items of some sides have no cosine, in words; '' where all have one."""
+    for side, which in zip(sides, SIDES, strict=False):
+        if len(side.silent):
+            return (
+                f"{which} is all zero in {side.kind} {_some([str(i) for i in side.silent])}, "
+                "which has no cosine; leave these out"
+            )
+    return ""
 
 
 def matched(given: Mapping[str, Any], concepts: Which = "same", least: int = 3) -> dict[str, Items]:
@@ -256,6 +286,7 @@ def _by_concept(sides: dict[str, Items], concepts: Which) -> dict[str, Items]:
     first = next(iter(keys.values()))
     shared = [key for key in first if all(known.get(key, False) for known in usable.values())]
     if concepts == "same":
+        _require_vectors(usable)
         faults = [text for name in sides if (text := _fault(name, usable))]
         if faults:
             raise InputError(
@@ -267,6 +298,17 @@ def _by_concept(sides: dict[str, Items], concepts: Which) -> dict[str, Items]:
         name: side.at(np.array([places[name][key] for key in shared], dtype=np.int64))
         for name, side in sides.items()
     }
+
+
+def _require_vectors(usable: Mapping[str, Mapping[str, bool]]) -> None:
+    """Refuse concepts that all sides know and none has a vector of."""
+    silent = [{key for key, known in own.items() if not known} for own in usable.values()]
+    if silent[0] and all(own == silent[0] for own in silent):
+        none = [key for key in next(iter(usable.values())) if key in silent[0]]
+        raise InputError(
+            f"none of these embeddings has a vector of {_some(none)} (too few examples to fit "
+            "one); say concepts='shared' to compare the others"
+        )
 
 
 def _keys(table: pd.DataFrame, plain: bool, name: str) -> list[str]:

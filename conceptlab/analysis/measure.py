@@ -8,15 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.embedding import Items, Which, matched
-from conceptlab.analysis.measured import Floats, Measured, drawn, p_value
+from conceptlab.analysis.measured import Floats, Measured, drawn
 from conceptlab.numerics.metrics import interval
+from conceptlab.numerics.testing import permutation_p
 
 LARGE = 2000  # items up to here have their (n, n) matrices held
 SAMPLE = 1000  # of more items, so many stand for all in tests and intervals
+UNTESTED = "every order of the items gives this value: there is nothing to test"
+UNDEFINED = "undefined for these items"
 
 
 class Statistic(Protocol):
-    """A measure of two sides with the same n items, ready to be evaluated many times."""
+    """A measure of two sides with the same n items, ready to be evaluated many times.
+
+    Attributes:
+        undefined: why the measure says nothing of these sides; '' where it does.
+        size: of the terms that the values are sums of; what differs by its rounding is equal.
+    """
+
+    undefined: str
+    size: float
 
     def value(self) -> float:
         """Of the items as they are."""
@@ -66,13 +77,14 @@ class Measure:
         sides = matched({"the first": a, "the second": b}, concepts, self.least)
         first, second = sides.values()
         count = first.count
-        if count > LARGE:
-            few = np.sort(np.random.default_rng(seed).choice(count, SAMPLE, replace=False))
-            statistic = self.make(first.at(few), second.at(few))
-            value, tested = self.whole(first, second), SAMPLE
-        else:
-            statistic = self.make(first, second)
-            value, tested = statistic.value(), count
+        few = _few(count, seed)
+        statistic = self.make(first.at(few), second.at(few))
+        if statistic.undefined:
+            return self._without(statistic.undefined, first, draws)
+        observed, tested = statistic.value(), len(few)
+        value = self.whole(first, second) if tested < count else observed
+        if not np.isfinite(value):
+            return self._without(UNDEFINED, first, draws)
         null = drawn(
             draws, lambda g: statistic.permuted(g.permutation(tested)), seed, f"{self.name}: test"
         )
@@ -80,17 +92,26 @@ class Measure:
             draws, lambda g: statistic.resampled(_times(g, tested)), seed, f"{self.name}: interval"
         )
         scale = float(np.sqrt(tested / count)) * ((count / tested) ** 2 if self.summed else 1.0)
-        observed = statistic.value() if count > LARGE and draws else value
+        chance = permutation_p(observed, null, greater=self.greater, size=statistic.size)
         return Measured(
             measure=self.name,
             value=value,
             interval=self._about(value, spread, scale),
-            p_value=p_value(observed, null, greater=self.greater),
+            p_value=chance,
             items=count,
             over=first.kind,
             draws=draws,
             adequate=self.adequate,
+            note=UNTESTED if draws and np.isnan(chance) else "",
         )
+
+    def _without(self, why: str, side: Items, draws: int) -> Measured:
+        """What is said where the measure is undefined."""
+        nothing = float("nan")
+        return Measured(
+            self.name, nothing, (nothing, nothing), nothing, side.count, side.kind, draws,
+            self.adequate, f"{self.name}: {why}",
+        )  # fmt: skip
 
     def _about(self, value: float, spread: Floats, scale: float) -> tuple[float, float]:
         finite = spread[np.isfinite(spread)]
@@ -98,6 +119,13 @@ class Measure:
             return float("nan"), float("nan")
         low, high = interval(value + scale * (finite - finite.mean()))
         return max(low, self.bounds[0]), min(high, self.bounds[1])
+
+
+def _few(count: int, seed: int) -> NDArray[np.int64]:
+    """The items that tests and intervals look at."""
+    if count <= LARGE:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, SAMPLE, replace=False))
 
 
 def _times(generator: np.random.Generator, count: int) -> NDArray[np.int64]:

@@ -21,14 +21,15 @@ class Measured:
 
     Args:
         measure: its name.
-        value: what it says.
-        interval: 95 %, over items drawn anew; NaN where none was asked for.
+        value: what it says; NaN where it is undefined.
+        interval: 95 %, over items drawn anew; NaN where none was asked for, or there is no value.
         p_value: share of permutations that are as extreme, the given order among them; NaN where
-            no test was asked for.
+            no test was asked for, or there is nothing to test.
         items: how many were compared.
         over: 'concepts', 'images' or 'rows'.
         draws: permutations, and resamples, behind p_value and interval.
         adequate: when the measure says something, and when it does not.
+        note: why there is no value or no p-value, where one was asked for; else ''.
     """
 
     measure: str
@@ -39,12 +40,14 @@ class Measured:
     over: str
     draws: int
     adequate: str
+    note: str = ""
 
     def __repr__(self) -> str:
         low, high = self.interval
         return (
             f"<{self.measure} {self.value:.4g}, 95 % {low:.4g} to {high:.4g}, "
-            f"p = {self.p_value:.3g}, {self.items} {self.over}>"
+            f"p = {self.p_value:.3g}, {self.items} {self.over}"
+            + (f"; {self.note}>" if self.note else ">")
         )
 
     def _repr_html_(self) -> str:
@@ -55,25 +58,8 @@ class Measured:
         return {
             "measure": self.measure, "value": self.value, "low": self.interval[0],
             "high": self.interval[1], "p_value": self.p_value, "items": self.items,
-            "over": self.over, "draws": self.draws,
+            "over": self.over, "draws": self.draws, "note": self.note,
         }  # fmt: skip
-
-
-def p_value(value: float, null: Floats, *, greater: bool = True) -> float:
-    """The share of permutations at least as extreme, counting the observed order as one.
-
-    So a p-value is never 0, and the test keeps its level (Phipson & Smyth 2010).
-
-    Args:
-        value: observed.
-        null: (R,) under permutation; empty gives NaN.
-        greater: whether large values speak against chance.
-    """
-    if not len(null):
-        return float("nan")
-    tolerance = 1e-12 * max(1.0, abs(value))  # equal up to rounding is equal
-    extreme = null >= value - tolerance if greater else null <= value + tolerance
-    return float((1 + extreme.sum()) / (1 + len(null)))
 
 
 def drawn(

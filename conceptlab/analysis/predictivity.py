@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.analysis.embedding import Items, Which
+from conceptlab.analysis.embedding import SIDES, Items, Which
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
 
@@ -48,7 +48,8 @@ class _Fold:
         train = np.setdiff1d(np.arange(len(x)), test)
         mean = x[train].mean(axis=0)
         u, s, v = np.linalg.svd(x[train] - mean, full_matrices=False)
-        kept = s > 1e-10 * max(s.max(initial=0.0), 1e-300)
+        # of the whole: what varies among the held-out items alone is rounding here
+        kept = s > 1e-10 * max(float(s.max(initial=0.0)), float(np.linalg.norm(x)))
         u, s, v = u[:, kept], s[kept], v[kept]
         return cls(train, test, u, s**2, (x[test] - mean) @ v.T / s)
 
@@ -77,7 +78,10 @@ class _Prediction:
     """Shares of variance explained on held-out items."""
 
     def __init__(self, a: Items, b: Items) -> None:
-        x, self.y = a.coordinates("the first side"), b.coordinates("the second side")
+        x, self.y = (s.centred(name) for s, name in zip((a, b), SIDES, strict=True))
+        self.size = 1.0
+        still = [w for w, rows in zip(SIDES, (x, self.y), strict=True) if not rows.any()]
+        self.undefined = f"{still[0]} is the same for all, up to rounding" if still else ""
         count = a.count
         folds = min(FOLDS, count)
         mixed = np.random.default_rng(0).permutation(count)

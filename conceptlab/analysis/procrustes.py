@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.analysis.embedding import Items, Which
+from conceptlab.analysis.embedding import SIDES, Items, Which
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
+
+NEAR = 1 - 1e-6  # of a cosine, beyond which an arccosine loses more than ten digits
+ROUNDED = 1e-13  # of a distance between configurations of length 1
 
 ADEQUATE = (
     "Adequate where there are many more items than units; a metric, so distances of several spaces "
@@ -24,7 +27,10 @@ class _Rotation:
     """The angle between two configurations, in coordinates of at most n dimensions."""
 
     def __init__(self, a: Items, b: Items) -> None:
-        self.rows = _reduced(a, "the first side"), _reduced(b, "the second side")
+        first, second = (_reduced(s, name) for s, name in zip((a, b), SIDES, strict=True))
+        self.rows, self.size = (first, second), 1.0
+        still = [w for w, rows in zip(SIDES, self.rows, strict=True) if np.isnan(rows).any()]
+        self.undefined = f"{still[0]} is the same for all, up to rounding" if still else ""
 
     def value(self) -> float:
         """Of the items as they are."""
@@ -44,8 +50,7 @@ class _Rotation:
 
 def _reduced(side: Items, name: str) -> Floats:
     """(n, R) centred rows of Frobenius norm 1, turned into as few dimensions as they span."""
-    rows = side.coordinates(name)
-    rows = rows - rows.mean(axis=0)
+    rows = side.centred(name)
     if rows.shape[1] > rows.shape[0]:
         u, s, _ = np.linalg.svd(rows, full_matrices=False)
         rows = u * s
@@ -59,12 +64,22 @@ def _unit(rows: Floats) -> Floats:
 
 
 def _angle(a: Floats, b: Floats) -> float:
-    """The arccosine of the nuclear norm of a^T b, in radians."""
+    """The arccosine of the nuclear norm of a^T b, in radians.
+
+    Of small angles it is taken from what the rotation leaves: an arccosine near 1 is half lost to
+    rounding, and equal permutations would differ.
+    """
     product = a.T @ b
     if not np.isfinite(product).all():
         return float("nan")
     nuclear = float(np.linalg.svd(product, compute_uv=False).sum())
-    return float(np.arccos(min(nuclear, 1.0)))
+    if nuclear < NEAR:
+        return float(np.arccos(nuclear))
+    u, _, v = np.linalg.svd(product, full_matrices=False)
+    first, second = a @ u, b @ v.T
+    apart = (first - second, a - first @ u.T, b - second @ v)
+    miss = float(np.sqrt(sum(float((part**2).sum()) for part in apart)))
+    return 2 * float(np.arcsin(min(miss / 2, 1.0))) if miss > ROUNDED else 0.0
 
 
 MEASURE = Measure(

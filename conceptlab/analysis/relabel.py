@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.analysis.measured import p_value
+from conceptlab.numerics.testing import permutation_p
 
 Floats = NDArray[np.float64]
 ENOUGH = 20  # different deals: with fewer no p-value below 0.05 is possible
@@ -104,7 +104,7 @@ class Relabelling:
             else:
                 picks = rng.integers(len(each), size=(draws, len(rows)))
                 null = each[picks, rows].sum(axis=1) * (1 + (len(rows) - 1) / others)
-            chances.append(p_value(float(each[0, rows].sum()), null))
+            chances.append(permutation_p(float(each[0, rows].sum()), null))
         return chances
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.analysis.embedding import Items, Which
+from conceptlab.analysis.embedding import SIDES, Items, Which, without_cosines
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
 from conceptlab.errors import InputError
@@ -23,11 +23,14 @@ from conceptlab.numerics.pairs import (
     weighted_ranks,
     weighted_tau,
 )
+from conceptlab.numerics.rounding import precision
 
 BLOCK = 512  # items whose pairs are held at once, of many
 LEVELS = 1024  # ranks told apart, of many pairs
 MANY = 600  # items above which resampled ranks are told apart in LEVELS alone
 PROBED = 400_000  # pairs that say where levels begin
+DIGITS = 12  # of a dissimilarity that are no rounding
+ROUNDED = 10.0**-DIGITS
 
 ADEQUATE = (
     "Adequate where the pattern of similarities matters, and units need not correspond; blind to "
@@ -48,7 +51,10 @@ class _Correlation:
 
     def __init__(self, a: Items, b: Items, ranked: bool) -> None:
         self.values = _pairs(a), _pairs(b)
+        self.undefined, self.size = _undefined((a, b), self.values), 1.0
         self.count, self.ranked = a.count, ranked
+        if self.undefined:
+            return
         if ranked:
             self.sorted = _levels(self.values[0]), _levels(self.values[1])
         self.bins = tuple(map(_bins, self.values)) if ranked and self.count > MANY else ()
@@ -84,7 +90,9 @@ class _Tau:
     """Kendall's tau-a of values of pairs."""
 
     def __init__(self, a: Items, b: Items) -> None:
-        (self.x, self.order), (self.y, _) = (_levels(_pairs(side)) for side in (a, b))
+        values = _pairs(a), _pairs(b)
+        self.undefined, self.size = without_cosines(a, b), 1.0  # of equal pairs it is 0
+        (self.x, self.order), (self.y, _) = map(_levels, values)
         self.square = np.zeros((a.count, a.count), dtype=np.int64)
         self.places = np.tril_indices(a.count, -1)
         self.square[self.places] = self.y
@@ -108,7 +116,24 @@ class _Tau:
 def _pairs(side: Items) -> Floats:
     """(P,) 1 - similarity of every two different items."""
     found: Floats = 1.0 - side.similarity()[np.tril_indices(side.count, -1)]
-    return np.round(found, 12)  # equal up to rounding is a tie
+    return np.round(found, DIGITS)  # equal up to rounding is a tie
+
+
+def _undefined(sides: tuple[Items, Items], values: tuple[Floats, Floats]) -> str:
+    """Why dissimilarities cannot be correlated; '' where they can.
+
+    Args:
+        sides: the items.
+        values: (P,) dissimilarities of the pairs on either side.
+    """
+    if silent := without_cosines(*sides):
+        return silent
+    for side, which, pairs in zip(sides, SIDES, values, strict=True):
+        exact = ROUNDED if side.rows is None else max(precision(side.rows), ROUNDED)
+        # a cosine moves by the angle times what the angle moves
+        if np.ptp(pairs) <= exact * np.sqrt(2 * max(float(pairs.max()), exact)):
+            return f"all pairs of {which} are equally alike, so nothing can agree with them"
+    return ""
 
 
 def _levels(values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -134,6 +159,8 @@ def _standard_square(values: Floats, count: int) -> Floats:
 
 def _streamed(a: Items, b: Items, method: str) -> float:
     """The value for many items, a block of rows at a time; no (n, n) matrix."""
+    if without_cosines(a, b):
+        return float("nan")
     x, y = a.unit(), b.unit()
     edges = _edges(x, a), _edges(y, b)
     counts, sums = np.zeros((LEVELS, LEVELS), dtype=np.int64), np.zeros(6)

@@ -66,8 +66,10 @@ def weighted_ranks(levels, order, weights):
 
 @njit(cache=True, nogil=True)
 def weighted_correlation(x, y, weights):
-    """Pearson's correlation of values that count as often as their weights say."""
+    """Pearson's correlation of values that count as often as their weights say; NaN for none."""
     total = weights.sum()
+    if total <= 0:  # all draws were of one item, which makes no pair
+        return np.nan
     mean_x, mean_y = (weights * x).sum() / total, (weights * y).sum() / total
     xy, xx, yy = 0.0, 0.0, 0.0
     for p in range(len(x)):
@@ -188,6 +190,8 @@ def binned_rank_correlation(x, y, times, bins):
             count_y[y[place]] += weight
             place += 1
     total = count_x.sum()
+    if total <= 0:
+        return np.nan
     rank_x, rank_y = np.cumsum(count_x) - count_x / 2, np.cumsum(count_y) - count_y / 2
     rank_x -= (count_x * rank_x).sum() / total
     rank_y -= (count_y * rank_y).sum() / total

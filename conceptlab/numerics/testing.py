@@ -1,4 +1,8 @@
-"""P-values: of values against controls, and of many tests at once."""
+"""P-values: of values against permutations or controls, and of many tests at once.
+
+One rule for all: what is undefined has no p-value (NaN), nor has what no permutation and no control
+could have made different; numbers that differ by rounding alone are equal.
+"""
 
 from typing import Any
 
@@ -7,6 +11,34 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 SMALLEST = float(np.finfo(np.float64).tiny)  # what a chance of 0 is called, so that it has a log
+TIE = 1e-12  # of the size of what is compared: values that differ by less are equal
+
+
+def permutation_p(
+    value: float, null: NDArray[Any], *, greater: bool = True, size: float = 1.0
+) -> float:
+    """The share of permutations at least as extreme, counting the observed order as one.
+
+    So a p-value is never 0, and the test keeps its level (Phipson & Smyth 2010).
+
+    Args:
+        value: observed.
+        null: (R,) under permutation.
+        greater: whether large values speak against chance.
+        size: of the terms that the values are sums of, where it exceeds theirs.
+
+    Returns:
+        NaN where there is no permutation, the value or one of the null is undefined, or every
+        permutation gives the value again, so that nothing was tested.
+    """
+    found = np.asarray(null, dtype=float)
+    if not len(found) or not np.isfinite(value) or not np.isfinite(found).all():
+        return float("nan")
+    tie = TIE * max(abs(value), size)
+    if np.abs(found - value).max() <= tie:
+        return float("nan")
+    extreme = found >= value - tie if greater else found <= value + tie
+    return float((1 + extreme.sum()) / (1 + len(found)))
 
 
 def prediction_p(observed: NDArray[Any], null: NDArray[Any], inflate: float = 1.0) -> Floats:
