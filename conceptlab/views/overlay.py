@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from conceptlab.views.fonts import drawable, picture_font
+
 EDGE = (255, 221, 51)
 DIM = 0.6
 GREY = (0.299, 0.587, 0.114)  # luminance, ITU-R BT.601
@@ -63,12 +65,12 @@ def strip(pictures: Sequence[Image.Image], captions: Sequence[str] = ()) -> Imag
     width = sum(p.width for p in pictures) + GAP * (len(pictures) - 1)
     row = Image.new("RGB", (width, tallest + (LINE if captions else 0)), "white")
     draw = ImageDraw.Draw(row)
-    font = ImageFont.load_default(11)
     left = 0
     for place, picture in enumerate(pictures):
         row.paste(picture.convert("RGB"), (left, 0))
         if captions:
-            text = _cut(captions[place], font, picture.width)
+            font = picture_font(captions[place], 11)
+            text = _cut(drawable(captions[place]), font, picture.width)
             draw.text((left, tallest + 2), text, fill=(60, 60, 60), font=font)
         left += picture.width + GAP
     return row

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from conceptlab.views.fonts import drawable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -18,6 +20,7 @@ CATEGORIES = {
 OTHERS = ("#332288", "#882255", "#999933", "#117733", "#6B6B6B", "#AA4466", "#44AA99", "#661100")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 PROBE, UNIT = "#0072B2", "#E69F00"
+LONGEST = 48  # characters of a name in a figure
 CHANCE, SHUFFLED, UNTRAINED = "#6B6B6B", "#D55E00", "#009E73"
 
 
@@ -65,10 +68,16 @@ def category_markers(categories: Iterable[str]) -> dict[str, str]:
 def plain(text: object) -> str:
     r"""A text that matplotlib writes as it stands: no formulas, no labels that vanish.
 
-    >>> plain("_a $b$")
-    ' _a \\$b\\$'
+    Longer texts lose their middle, so that a figure keeps its shape, and characters of other
+    scripts get a font that has them (`conceptlab.views.fonts.drawable`).
+
+    >>> plain("_a $b$"), plain("x" * 30 + "y" * 300)
+    (' _a \\$b\\$', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxx...yyyyyyyyyyyyyyyy')
     """
-    written = str(text).replace("$", r"\$")
+    written = str(text)
+    if len(written) > LONGEST:
+        written = f"{written[: LONGEST - 19]}...{written[-16:]}"
+    written = drawable(written).replace("$", r"\$")
     return f" {written}" if written.startswith("_") else written
 
 
