@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.blockfile import BlockFile
 from conceptlab.activations.lock import held
+from conceptlab.activations.precision import LARGEST, Peaks, hopeless, told
 from conceptlab.activations.store import Activations
 from conceptlab.activations.target import Target, require_space, targets
 from conceptlab.errors import ActivationError
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGEST = 65504.0  # of float16
 AHEAD = 2  # batches decoded before they are needed, and batches waiting to be written
 TOGETHER = 8  # images that a thread decodes at a time
 Rows = dict[str, NDArray[Any]]
@@ -51,8 +51,9 @@ def extract(
     """Activations of some layers for every image: from the cache, or computed into it.
 
     Missing layers share one pass. A run that was interrupted, at whatever moment, goes on where it
-    stopped, with the same result to the bit for the same batch size. Activations that float16
-    cannot hold are stored as float32, with a warning.
+    stopped, with the same result to the bit for the same batch size. Layers that float16 cannot
+    hold, because values are too large or a unit's largest value is too small for all digits, are
+    stored as float32, with a warning.
 
     Args:
         model: the network.
@@ -89,16 +90,59 @@ class Job:
     Args:
         target: what the file has to be.
         file: open for writing, its lock held.
-        overflow: whether a value was met that the stored type cannot hold.
+        too_narrow: whether the stored type has been found unable to hold the layer.
     """
 
     target: Target
     file: BlockFile
-    overflow: bool = False
+    too_narrow: bool = False
     done: NDArray[np.bool_] = field(init=False)
+    _peaks: Peaks = field(init=False)
+    _left: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.done = self.file.done()
+        self._peaks = Peaks(self.target.shape[1])
+        self._left = int((~self.done).sum())
+
+    @property
+    def half(self) -> bool:
+        """Whether it is stored as float16."""
+        return bool(self.file.arrays["activations"].dtype == np.float16)
+
+    def give_up(self, reason: str) -> None:
+        """Have the layer begun anew in float32 after this pass."""
+        log.warning("layer %s %s: storing float32", self.target.layer, reason)
+        self.too_narrow = True
+
+    def store(self, chunk: "Chunk", rows: Rows) -> None:
+        """Write a chunk; with its last one a block is done.
+
+        The last block of all stays undone if float16 turns out not to hold the layer, so that no
+        kill can leave such a file complete.
+        """
+        first, last = self.file.rows(chunk.block)
+        if self.half:
+            self._peaks.add(rows["activations"], rows["pooled"])
+        ends = chunk.stop == last
+        if ends and self._left == 1 and self.half and self._loses_units():
+            return
+        self._left -= ends
+        if ends and chunk.start == first:
+            self.file.write_block(chunk.block, rows)
+            return
+        self.file.fill(chunk.start, rows)
+        if ends:
+            self.file.commit(chunk.block)
+
+    def _loses_units(self) -> bool:
+        for block in np.flatnonzero(self.done):
+            rows = self.file.rows(int(block))
+            self._peaks.add(self.file.read("activations", *rows), self.file.read("pooled", *rows))
+        lost = self._peaks.lost()
+        if len(lost):
+            self.give_up(told(lost, self._peaks))
+        return bool(len(lost))
 
     def widen(self) -> "Job":
         """The same layer begun anew in float32."""
@@ -132,7 +176,7 @@ def _compute(
                 _pass(model, data, group, batch_size, progress)
             for job in jobs:
                 job.file.close()
-            jobs = [job.widen() for job in jobs if job.overflow]
+            jobs = [job.widen() for job in jobs if job.too_narrow]
 
 
 def _open(missing: Sequence[Target]) -> list[Job]:
@@ -166,12 +210,14 @@ def _pass(
             wanted = {
                 job.target.layer: job
                 for job in jobs
-                if not job.done[chunk.block] and not job.overflow
+                if not job.done[chunk.block] and not job.too_narrow
             }
             if not wanted:
                 continue
-            for layer, rows in _forward(model, pixels, wanted, data.names[chunk.start :]).items():
-                writer.put(_store, wanted[layer].file, chunk, rows)
+            names = data.names[chunk.start :]
+            found = _forward(model, pixels, wanted, names, first=chunk.start == 0)
+            for layer, rows in found.items():
+                writer.put(wanted[layer].store, chunk, rows)
             bar.update(chunk.stop - chunk.start)
 
 
@@ -223,8 +269,17 @@ def _forward(
     pixels: NDArray[np.uint8],
     wanted: Mapping[str, Job],
     names: NDArray[np.str_],
+    first: bool,
 ) -> dict[str, Rows]:
-    """Rows of each wanted layer; a layer that overflows is marked and left out."""
+    """Rows of each wanted layer; one that float16 cannot hold is marked and left out.
+
+    Args:
+        model: the network.
+        pixels: (n, S, S, 3).
+        wanted: layer to its job.
+        names: of the images.
+        first: whether the first of them is the first of all.
+    """
     import torch
 
     from conceptlab.models.watch import watch
@@ -233,7 +288,7 @@ def _forward(
 
     def keep(layer: str, grid: "torch.Tensor") -> None:
         job = wanted[layer]
-        rows = _convert(job, grid, names)
+        rows = _convert(job, grid, names, first)
         if rows is not None:
             found[layer] = rows
 
@@ -242,7 +297,7 @@ def _forward(
     return found
 
 
-def _convert(job: Job, grid: "torch.Tensor", names: NDArray[np.str_]) -> Rows | None:
+def _convert(job: Job, grid: "torch.Tensor", names: NDArray[np.str_], first: bool) -> Rows | None:
     """What is stored of a layer's output (n, K, H, W), copied; None if float16 cannot hold it."""
     import torch
 
@@ -262,27 +317,15 @@ def _convert(job: Job, grid: "torch.Tensor", names: NDArray[np.str_]) -> Rows | 
             f"layer {layer} has NaN or infinite activations for {image}: "
             "check the weights and the preprocessing"
         )
-    half = job.file.arrays["activations"].dtype == np.float16
-    if half and peak > LARGEST:
-        log.warning(
-            "layer %s reaches %.4g for the images from %s on, beyond float16: storing float32",
-            *(layer, peak, names[0]),
-        )
-        job.overflow = True
+    if job.half and peak > LARGEST:
+        job.give_up(f"reaches {peak:.4g} for the images from {names[0]} on, beyond float16")
         return None
-    kind = torch.float16 if half else torch.float32
+    if job.half and first and hopeless(grid[0]):
+        job.give_up(f"lies mostly where float16 loses digits (at most {peak:.2g})")
+        return None
+    kind = torch.float16 if job.half else torch.float32
     copied = grid.to(kind, copy=True).contiguous()  # converting first moves half the bytes
     return {"activations": copied.cpu().numpy(), "pooled": pooled.cpu().numpy()}
-
-
-def _store(file: BlockFile, chunk: Chunk, rows: Rows) -> None:
-    first, last = file.rows(chunk.block)
-    if (chunk.start, chunk.stop) == (first, last):
-        file.write_block(chunk.block, rows)
-        return
-    file.fill(chunk.start, rows)
-    if chunk.stop == last:
-        file.commit(chunk.block)
 
 
 class _Writer:
