@@ -54,22 +54,6 @@ def interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def iou_interval(
-    counts: NDArray[Any], draws: int, generator: np.random.Generator
-) -> tuple[float, float]:
-    """A 95 % bootstrap interval of IoU_set over images.
-
-    Args:
-        counts: (n, 3) pixels predicted and labelled, predicted, labelled, per image.
-        draws: bootstrap samples.
-        generator: the source of chance.
-    """
-    if not len(counts):
-        return float("nan"), float("nan")
-    sums = bootstrap_sums(counts, draws, generator)
-    return interval(iou(sums[:, 0], sums[:, 1], sums[:, 2]))
-
-
 def mean_interval(
     values: NDArray[Any], draws: int, generator: np.random.Generator
 ) -> tuple[float, float]:
@@ -90,19 +74,3 @@ def balanced_accuracy(right: NDArray[np.bool_], shown: NDArray[np.bool_]) -> flo
     if shown.all() or not shown.any():
         return float("nan")
     return float((right[shown].mean() + right[~shown].mean()) / 2)
-
-
-def balanced_interval(
-    right: NDArray[np.bool_],
-    shown: NDArray[np.bool_],
-    draws: int,
-    generator: np.random.Generator,
-) -> tuple[float, float]:
-    """A 95 % bootstrap interval of `balanced_accuracy`; either kind keeps its number of images."""
-    if shown.all() or not shown.any():
-        return float("nan"), float("nan")
-    means = [
-        bootstrap_sums(side.astype(float)[:, None], draws, generator)[:, 0] / len(side)
-        for side in (right[shown], right[~shown])
-    ]
-    return interval((means[0] + means[1]) / 2)

@@ -126,9 +126,7 @@ class CavProbe(BaseProbe):
         self.cavs_ = collect(samples, sides, pool, table, space, drawing, settings, False)
         self.vectors_ = self.cavs_.vectors
         if self.form != "flattened":
-            train = accuracies(
-                self.vectors_, activations, data, "train", self.seed, self.label_size
-            )
+            train = accuracies(self.vectors_, activations, data, "train", self.label_size)
             score = train["accuracy"].to_numpy()
         else:
             score = np.full(len(table), np.nan)
@@ -156,7 +154,7 @@ class CavProbe(BaseProbe):
                 "CAVs over flattened maps are not scored on pooled activations; their accuracy on "
                 "held-out images is in vectors.concepts"
             )
-        return accuracies(self.vectors, activations, data, split, self.seed, self.label_size)
+        return accuracies(self.vectors, activations, data, split, self.label_size)
 
     def _finish(self, train_score: NDArray[np.float64]) -> None:
         """Put the training score and the settings into the vectors, and warn of chance."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.labels import label_store
 from conceptlab.numerics.borders import best_border
+from conceptlab.numerics.intervals import balanced_bounds
 from conceptlab.numerics.logistic import (
     Whitening,
     balanced_weights,
@@ -21,7 +22,7 @@ from conceptlab.numerics.logistic import (
     logits_of,
     rows_times,
 )
-from conceptlab.numerics.metrics import balanced_accuracy, balanced_interval
+from conceptlab.numerics.serial import effective_number
 from conceptlab.probes.base import CONFIDENT, FOLDS, PROBES, SINGLE, TOO_FEW, BaseProbe, folds
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectors import ConceptVectors
@@ -34,6 +35,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2)
 UNITS = 64  # units sorted at once
+PAIRS = 4_000_000  # of images and concepts looked at together
 
 
 @dataclass(frozen=True)
@@ -232,21 +234,21 @@ class ClassificationProbe(BaseProbe):
         return self
 
     def score(
-        self, activations: "Activations", data: "ProbeDataset", split: str = "val", draws: int = 0
-    ) -> pd.DataFrame:
+        self, activations: "Activations", data: "ProbeDataset", split: str = "val",
+        intervals: bool = False,
+    ) -> pd.DataFrame:  # fmt: skip
         """Balanced accuracy per concept on a split.
 
         Args:
             activations: of the layer.
             data: the probe data set.
             split: 'train', 'val' or 'test'.
-            draws: bootstrap samples over images for 95 % intervals, columns low and high; 0 leaves
-                them out.
+            intervals: whether to give 95 % intervals, columns low and high.
 
         Returns:
             Columns concept, category, n (images that show it), accuracy.
         """
-        return accuracies(self.vectors, activations, data, split, self.seed, self.label_size, draws)
+        return accuracies(self.vectors, activations, data, split, self.label_size, intervals)
 
 
 def accuracies(
@@ -254,9 +256,8 @@ def accuracies(
     activations: "Activations",
     data: "ProbeDataset",
     split: str = "val",
-    seed: int = 0,
     label_size: int | None = None,
-    draws: int = 0,
+    intervals: bool = False,
 ) -> pd.DataFrame:
     """Accuracy of vectors over pooled activations, balanced (section 3.2.1).
 
@@ -264,15 +265,17 @@ def accuracies(
     all balanced sets, of which the paper draws one: where a concept is rare, or nearly everywhere,
     one such set leaves most images out, and a single image decides.
 
+    Intervals are over images, those that show a concept and those that do not apart: Jeffreys' for
+    each (see `conceptlab.numerics.intervals.balanced_bounds`), of as many independent images as
+    neighbouring ones are worth (`conceptlab.numerics.serial.effective_number`).
+
     Args:
         vectors: one per concept of the data set.
         activations: of the layer that they belong to.
         data: the probe data set.
         split: 'train', 'val' or 'test'.
-        seed: of the bootstrap.
         label_size: which label store to read.
-        draws: bootstrap samples over images for 95 % intervals, columns low and high; 0 leaves them
-            out.
+        intervals: whether to give 95 % intervals, columns low and high.
 
     Returns:
         Columns concept, category, n (images of the split that show it), accuracy (NaN for a concept
@@ -283,19 +286,36 @@ def accuracies(
     rows = split_rows(activations, split)
     logits = logits_of(activations.read_pooled(rows), vectors.weights, vectors.bias)
     known, present = store.judged()[rows], store.present[rows]
-    table = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]].copy()
-    found = []
-    for c, usable in enumerate(vectors.usable):
-        shown = present[known[:, c], c]
-        right = (logits[known[:, c], c] > 0) == shown
-        accuracy = balanced_accuracy(right, shown) if usable else float("nan")
-        row = {"n": int(shown.sum()), "accuracy": accuracy}
-        if draws:
-            generator = np.random.default_rng([seed, c])
-            interval = balanced_interval(right, shown, draws, generator)
-            row["low"], row["high"] = interval if usable else (np.nan, np.nan)
-        found.append(row)
-    return pd.concat([table.reset_index(drop=True), pd.DataFrame(found)], axis=1)
+    right = (logits > 0) == present
+    sides = np.stack([known & present, known & ~present], axis=-1)
+    count = sides.sum(axis=0)  # (C, 2)
+    correct = (sides & right[:, :, None]).sum(axis=0)
+    judged = vectors.usable & count.all(axis=1)
+    share = np.divide(correct, count, out=np.full(count.shape, np.nan), where=count > 0)
+    table = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]]
+    table = table.reset_index(drop=True).assign(
+        n=count[:, 0], accuracy=np.where(judged, share.mean(axis=1), np.nan)
+    )
+    if intervals:
+        low, high = balanced_bounds(*_worth(right, sides, share))
+        table["low"], table["high"] = (np.where(judged, bound, np.nan) for bound in (low, high))
+    return table
+
+
+def _worth(right: Flags, sides: Flags, share: Floats) -> tuple[Floats, Floats]:
+    """(C, 2) how many independent images each side is worth, and how many of them are right.
+
+    Of very many images and concepts some concepts at a time, for memory: then their own
+    correlations, not those of all together, decide.
+    """
+    worth = np.zeros(share.shape)
+    size = max(1, PAIRS // len(sides))
+    for start in range(0, len(share), size):
+        part = slice(start, start + size)
+        places, concepts, side = np.nonzero(sides[:, part])
+        found = effective_number(right[:, part][places, concepts], 2 * concepts + side, places)
+        worth[part].flat[: len(found)] = found
+    return np.nan_to_num(share) * worth, worth
 
 
 def _cross_validated(

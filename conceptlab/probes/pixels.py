@@ -12,8 +12,10 @@ from conceptlab.activations.active import active_set
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.stream import Chunk, Stream
 from conceptlab.errors import InputError, SpaceError
-from conceptlab.numerics.metrics import iou, iou_interval, mean_interval
+from conceptlab.numerics.intervals import mean_bounds, ratio_bounds
+from conceptlab.numerics.metrics import iou, ratio
 from conceptlab.numerics.pixelwise import BCE, chunk_counts, chunk_histogram, chunk_loss
+from conceptlab.numerics.serial import effective_number
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -166,30 +168,43 @@ class PairCounts:
         """(J,) IoU_ind of every pair (eq. 3)."""
         return iou(*self.counts.T)
 
-    def table(self, draws: int = 0, seed: int = 0) -> pd.DataFrame:
+    def table(self, intervals: bool = False) -> pd.DataFrame:
         """Scores per concept: n (images), iou_set (eq. 1), iou_ind (mean of eq. 3).
 
+        Intervals are over images, of as many independent ones as neighbouring ones are worth
+        (`conceptlab.numerics.serial.effective_number`).
+
         Args:
-            draws: bootstrap samples over images for 95 % intervals, columns low and high; 0 leaves
-                them out.
-            seed: of the bootstrap.
+            intervals: whether to give 95 % intervals of both, columns low, high, ind_low, ind_high.
         """
-        generator = np.random.default_rng(seed)
-        rows = []
-        for concept in range(len(self.concepts)):
-            counts = self.of(concept)
-            total = counts.sum(axis=0)
-            row = {
-                "n": len(counts),
-                "iou_set": float(iou(*total[:, None])[0]),
-                "iou_ind": float(iou(*counts.T).mean()) if len(counts) else float("nan"),
-            }
-            if draws:
-                row["low"], row["high"] = iou_interval(counts, draws, generator)
-                row["ind_low"], row["ind_high"] = mean_interval(iou(*counts.T), draws, generator)
-            rows.append(row)
+        count = len(self.concepts)
+        single = self.iou_ind()
+        n = np.bincount(self.concept, minlength=count)
+        sums = [np.bincount(self.concept, part, minlength=count) for part in self.counts.T]
+        together = iou(*(np.asarray(total) for total in sums))
+        mean = ratio(np.bincount(self.concept, single, minlength=count), n)
         names = self.concepts[["concept", "category"]].reset_index(drop=True)
-        return pd.concat([names, pd.DataFrame(rows)], axis=1)
+        table = names.assign(n=n, iou_set=together, iou_ind=mean)
+        if intervals:
+            bounds = self._bounds(single, together)
+            table[["low", "high", "ind_low", "ind_high"]] = bounds
+        return table
+
+    def _bounds(self, single: Floats, together: Floats) -> Floats:
+        """(C, 4) lower and upper bounds of IoU_set and of the mean IoU_ind."""
+        bounds = np.full((len(self.concepts), 4), np.nan)
+        union = self.counts[:, 1] + self.counts[:, 2] - self.counts[:, 0]
+        influence = self.counts[:, 0] - np.nan_to_num(together)[self.concept] * union
+        of_set, of_mean = (
+            effective_number(values, self.concept, self.images) for values in (influence, single)
+        )
+        order = np.argsort(self.concept, kind="stable")
+        first = np.flatnonzero(np.diff(self.concept[order], prepend=-1))
+        for own in np.split(order, first)[1:]:
+            concept = self.concept[own[0]]
+            bounds[concept, :2] = ratio_bounds(self.counts[own, 0], union[own], of_set[concept])
+            bounds[concept, 2:] = mean_bounds(single[own], of_mean[concept], within=True)
+        return bounds
 
 
 def pair_counts(

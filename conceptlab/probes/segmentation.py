@@ -219,18 +219,19 @@ class SegmentationProbe(BaseProbe):
         )  # fmt: skip
 
     def score(
-        self, activations: "Activations", data: "ProbeDataset", split: str = "val", draws: int = 0
-    ) -> pd.DataFrame:
+        self, activations: "Activations", data: "ProbeDataset", split: str = "val",
+        intervals: bool = False,
+    ) -> pd.DataFrame:  # fmt: skip
         """Scores: concept, category, n (images), iou_set (eq. 1), iou_ind (mean of eq. 3).
 
         Args:
             activations: of the layer.
             data: the probe data set.
             split: 'train', 'val' or 'test'.
-            draws: bootstrap samples over images for 95 % intervals of both, columns low, high,
-                ind_low, ind_high; 0 leaves them out.
+            intervals: whether to give 95 % intervals of both over images, columns low, high,
+                ind_low, ind_high.
         """
-        return self.counts(activations, data, split).table(draws, self.seed)
+        return self.counts(activations, data, split).table(intervals)
 
     def per_image(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val"

@@ -49,7 +49,7 @@ def subset_scores(
     data: "ProbeDataset",
     sizes: Sequence[int],
     split: str = "val",
-    draws: int = 0,
+    intervals: bool = False,
 ) -> pd.DataFrame:
     """Scores of probes restricted to the F units of largest weight, and of the whole probe.
 
@@ -59,8 +59,8 @@ def subset_scores(
         data: the probe data set.
         sizes: the F to try, each below K.
         split: on which to score.
-        draws: bootstrap samples over images for 95 % intervals of the scores, columns low and high;
-            0 leaves them out. Probes are not learned anew in these.
+        intervals: whether to give 95 % intervals of the scores over images, columns low and high.
+            They take the probes as they are.
 
     Returns:
         Columns concept, category, units (F, K for the whole probe), score (IoU_set or accuracy).
@@ -77,7 +77,8 @@ def subset_scores(
     for size in (*sizes, units):
         small = size < units
         fitted = probe.refit(activations, data, largest(ranking, size)) if small else probe
-        table = fitted.score(activations, data, split, draws)
+        table = fitted.score(activations, data, split, intervals)
         table = table.rename(columns={table.columns[3]: "score"}).assign(units=size)
-        parts.append(table[["concept", "category", "units", "score", *(BOUNDS if draws else ())]])
+        bounds = BOUNDS if intervals else ()
+        parts.append(table[["concept", "category", "units", "score", *bounds]])
     return pd.concat(parts, ignore_index=True)

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of what steps put out: raised when it changes, so that run folders follow
-DRAWS = 500  # bootstrap samples of every interval
+VERSION = 3  # of what steps put out: raised when it changes, so that run folders follow
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ class Layer:
             "labels": self.data.label_fingerprint,
             "label_size": self.study.data.label_size,
             "seed": self.study.seed,
-            "draws": DRAWS,
             "settings": [asdict(s) for s in settings],
         }
 
@@ -101,7 +99,7 @@ def dissect_step(layer: Layer) -> Outputs:
         table = table[np.tile(per_pixel, len(found.thresholds))]
     vectors = found.vectors
     counts = pair_counts(vectors, acts, data, split, label_size=layer.label_size)
-    best = _scored(vectors, counts, layer.study.seed).assign(
+    best = _scored(vectors, counts).assign(
         unit=found.best()["unit"], train_score=found.best()["iou_train"]
     )
     if settings.permutations:
@@ -128,7 +126,7 @@ def segment_step(layer: Layer) -> Outputs:
     settings, data, acts = layer.study.segment, layer.data, layer.activations
     probe = _segmenter(layer).fit(acts, data)
     counts = probe.counts(acts, data, settings.split)
-    scores = _scored(probe.vectors, counts, layer.study.seed)
+    scores = _scored(probe.vectors, counts)
     scores["n_train"] = probe.vectors.concepts["n_train"]
     scores["train_score"] = probe.vectors.concepts["train_score"]
     scores["note"] = probe.vectors.concepts["note"]
@@ -142,15 +140,14 @@ def segment_step(layer: Layer) -> Outputs:
 def classify_step(layer: Layer) -> Outputs:
     """The classification probe: vectors, accuracies with intervals, best unit, shuffled control."""
     settings, data, acts = layer.study.classify, layer.data, layer.activations
-    seed = layer.study.seed
     probe = _classifier(layer).fit(acts, data)
     single = probe.best_units(acts, data)
 
-    def scored(vectors: ConceptVectors, draws: int) -> pd.DataFrame:
-        return accuracies(vectors, acts, data, settings.split, seed, layer.label_size, draws)
+    def scored(vectors: ConceptVectors) -> pd.DataFrame:
+        return accuracies(vectors, acts, data, settings.split, layer.label_size, True)
 
-    scores = scored(probe.vectors, DRAWS).rename(columns={"accuracy": "score"})
-    best = scored(single, DRAWS)
+    scores = scored(probe.vectors).rename(columns={"accuracy": "score"})
+    best = scored(single)
     scores["n_train"] = probe.vectors.concepts["n_train"]
     scores["train_score"] = probe.vectors.concepts["train_score"]
     scores["note"] = probe.vectors.concepts["note"]
@@ -159,7 +156,7 @@ def classify_step(layer: Layer) -> Outputs:
     scores[["unit_score", "unit_low", "unit_high"]] = best[["accuracy", "low", "high"]].to_numpy()
     if settings.shuffle_control:
         control = _classifier(layer, shuffle=True).fit(acts, data)
-        scores["shuffled_score"] = scored(control.vectors, 0)["accuracy"]
+        scores["shuffled_score"] = scored(control.vectors)["accuracy"]
     return Outputs({"scores": scores}, {"classify": probe.vectors}, {})
 
 
@@ -179,7 +176,7 @@ def subsets_step(layer: Layer) -> Outputs:
                 layer.data,
                 sizes,
                 split=settings.split,
-                draws=DRAWS,
+                intervals=True,
             )
             parts.append(table.assign(task=task))
     return Outputs({"subsets": pd.concat(parts) if parts else pd.DataFrame()}, {}, {})
@@ -228,9 +225,8 @@ def untrained_step(layer: Layer) -> Outputs:
     probe = _classifier(layer).fit(acts, data)
     classify = probe.score(acts, data, study.classify.split)
     single = accuracies(
-        probe.best_units(acts, data), acts, data, study.classify.split, study.seed,
-        layer.label_size,
-    )  # fmt: skip
+        probe.best_units(acts, data), acts, data, study.classify.split, layer.label_size
+    )
     columns = {"concept": segment["concept"], "category": segment["category"]}
     return Outputs(
         {
@@ -267,9 +263,9 @@ def _classifier(layer: Layer, shuffle: bool = False) -> ClassificationProbe:
     )  # fmt: skip
 
 
-def _scored(vectors: ConceptVectors, counts: PairCounts, seed: int) -> pd.DataFrame:
+def _scored(vectors: ConceptVectors, counts: PairCounts) -> pd.DataFrame:
     """concept, category, n, score, iou_ind, low, high, ind_low, ind_high of fitted vectors."""
-    table = counts.table(DRAWS, seed).rename(columns={"iou_set": "score"})
+    table = counts.table(True).rename(columns={"iou_set": "score"})
     table["score"] = np.where(vectors.weights.any(axis=1), table["score"], np.nan)
     return table
 

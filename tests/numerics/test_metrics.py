@@ -8,7 +8,6 @@ from conceptlab.numerics.metrics import (
     bootstrap_sums,
     interval,
     iou,
-    iou_interval,
     mean_interval,
 )
 
@@ -24,13 +23,6 @@ def test_iou_of_counts_is_iou_of_masks(first, second):
     else:
         assert value == pytest.approx((first & second).sum() / either)
         assert 0 <= value <= 1
-
-
-def test_one_image_has_no_spread_and_none_no_interval():
-    counts = np.array([[2, 3, 4]])
-    low, high = iou_interval(counts, 50, np.random.default_rng(0))
-    assert low == high == pytest.approx(0.4)
-    assert all(np.isnan(iou_interval(np.empty((0, 3)), 50, np.random.default_rng(0))))
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():

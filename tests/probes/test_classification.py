@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from conceptlab.numerics.borders import best_border
+from conceptlab.numerics.intervals import balanced_bounds
 from conceptlab.numerics.logistic import balanced_weights
 from conceptlab.numerics.metrics import balanced_accuracy
 from conceptlab.probes.classification import ClassificationProbe, accuracies
@@ -61,8 +62,8 @@ def test_what_cannot_be_told_apart_falls_back_to_a_single_unit(store_activations
 def test_accuracy_is_scikit_learns_balanced_accuracy(scenes):
     data, acts = scenes
     probe = ClassificationProbe(min_examples=5).fit(acts, data)
-    found = accuracies(probe.vectors, acts, data, "val", seed=1, draws=50)
-    assert found.equals(accuracies(probe.vectors, acts, data, "val", seed=1, draws=50))
+    found = accuracies(probe.vectors, acts, data, "val", intervals=True)
+    assert found.equals(accuracies(probe.vectors, acts, data, "val", intervals=True))
     said = acts.pooled[60:] @ probe.vectors.weights.T + probe.vectors.bias > 0
     for concept in (0, 1):
         shows = (data._planes[60:] == concept).any(axis=(1, 2, 3))
@@ -71,6 +72,25 @@ def test_accuracy_is_scikit_learns_balanced_accuracy(scenes):
         assert found["accuracy"][concept] == pytest.approx(expected)
         assert found["low"][concept] <= expected <= found["high"][concept]
     assert np.isnan(found["accuracy"][2])  # every image shows it
+
+
+def test_an_accuracy_of_one_has_an_interval_of_some_width(store_activations):
+    """Twelve images show the concept, and all are told rightly: that is no certainty."""
+    rng = np.random.default_rng(0)
+    planes = np.full((120, 1, 8, 8), -1)
+    shows = rng.permutation(120)[:24]
+    planes[shows, 0, 0, 0] = 0
+    data = ToyData(planes, ["train"] * 60 + ["val"] * 60, catalogue_of(("a", "object")))
+    values = rng.normal(size=(120, 3, 4, 4))
+    values[shows, 0] += 9.0
+    acts = store_activations(values, data)
+    found = ClassificationProbe(min_examples=5).fit(acts, data).score(acts, data, intervals=True)
+    assert found["accuracy"][0] == 1.0
+    count = [found["n"][0], 60 - found["n"][0]]
+    low, high = balanced_bounds(count, count)
+    assert found["low"][0] == pytest.approx(low)
+    assert found["high"][0] == high == 1.0
+    assert found["low"][0] < 0.93
 
 
 def test_accuracy_is_the_mean_over_balanced_sets():

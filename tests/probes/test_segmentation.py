@@ -235,7 +235,7 @@ def test_a_concept_made_of_exactly_three_units_needs_three(store_activations):
     data = ToyData(planes, splits, catalogue_of(("thing", "object")))
     acts = store_activations(values, data)
     probe = SegmentationProbe(tau=0.11, min_examples=3).fit(acts, data)
-    table = subset_scores(probe, acts, data, [1, 2, 3, 4, 6], draws=100).assign(task="segment")
+    table = subset_scores(probe, acts, data, [1, 2, 3, 4, 6], intervals=True).assign(task="segment")
     scores = table.set_index("units")["score"]
     assert scores[1] < 0.45 < scores[2] < 0.75 < scores[3]
     assert scores[3] > 0.99 * scores.max()

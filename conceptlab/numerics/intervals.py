@@ -1,0 +1,244 @@
+"""95 % confidence intervals: of accuracies, means, ratios of sums and other smooth statistics.
+
+All are closed forms, so that they need no seed and no time. Which of them covers what they say, for
+which numbers of images and which tails, is printed by `analyses/benchmarks/coverage.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from conceptlab.numerics.metrics import ratio
+
+Floats = NDArray[np.float64]
+Bounds = tuple[Floats, Floats]
+LEVEL = 0.95
+UNIT = (0.0, 1.0)
+ROUNDING = 1e-13  # of the largest value: a smaller spread is none
+FLAT = 1e-9  # skewness that is none
+
+
+def jeffreys(right: ArrayLike, count: ArrayLike) -> Bounds:
+    """Jeffreys' interval of a proportion: equal tails of its posterior.
+
+    Brown, Cai & DasGupta 2001, "Interval estimation for a binomial proportion", section 4.3: the
+    bound is 0 where none are right, and 1 where all are.
+
+    Args:
+        right: of `count`; any shape, and no whole number where images count for less than one.
+        count: of trials.
+
+    Returns:
+        Lower and upper bounds, of the broadcast shape; NaN without a trial.
+
+    >>> [round(float(bound), 3) for bound in jeffreys(10, 10)]
+    [0.783, 1.0]
+    """
+    from scipy.special import betaincinv
+
+    right, count = np.asarray(right, dtype=np.float64), np.asarray(count, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        a, b = right + 0.5, count - right + 0.5
+        tail = (1 - LEVEL) / 2
+        low = np.where(right <= 0, 0.0, betaincinv(a, b, tail))
+        high = np.where(right >= count, 1.0, betaincinv(a, b, 1 - tail))
+    return np.where(count > 0, low, np.nan), np.where(count > 0, high, np.nan)
+
+
+def balanced_bounds(right: ArrayLike, count: ArrayLike) -> Bounds:
+    """An interval of the mean of two independent proportions, such as a balanced accuracy.
+
+    Jeffreys' intervals of both, brought together by the square-and-add rule (Newcombe 1998,
+    "Interval estimation for the difference between independent proportions", method 10).
+
+    Args:
+        right: (..., 2) of either side.
+        count: (..., 2) trials.
+
+    Returns:
+        (...) lower and upper bounds; NaN where a side has no trial.
+    """
+    share = ratio(np.asarray(right, dtype=np.float64), np.asarray(count))
+    low, high = jeffreys(right, count)
+    middle = share.mean(axis=-1)
+    return (
+        middle - np.sqrt(((share - low) ** 2).sum(axis=-1)) / 2,
+        middle + np.sqrt(((high - share) ** 2).sum(axis=-1)) / 2,
+    )
+
+
+def mean_bounds(
+    values: ArrayLike, effective: ArrayLike | None = None, *, within: bool = False
+) -> Bounds:
+    """An interval of means.
+
+    Hall's transformation of Student's t, which allows for skewness, see `studentised`; of values in
+    0..1 that are all 0 or all 1, Jeffreys' interval.
+
+    Args:
+        values: (..., n), the last axis being the sample.
+        effective: (...) how many independent values they are worth, see `effective_number`; n where
+            left out.
+        within: whether values, and so their mean, lie within 0..1.
+
+    Returns:
+        (...) lower and upper bounds; NaN for fewer than two values, or where all are the same.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    number = np.asarray(values.shape[-1] if effective is None else effective, dtype=np.float64)
+    number = np.broadcast_to(number, values.shape[:-1])
+    if values.shape[-1] < 2:
+        nothing = np.full(values.shape[:-1], np.nan)
+        return nothing, nothing.copy()
+    middle = values.mean(axis=-1)
+    low, high = studentised(middle, values, number)
+    if not within:
+        return low, high
+    low, high = np.clip(low, *UNIT), np.clip(high, *UNIT)
+    end = (np.ptp(values, axis=-1) == 0) & ((middle == 0) | (middle == 1))
+    exact = jeffreys(middle * number, number)
+    return np.where(end, exact[0], low), np.where(end, exact[1], high)
+
+
+def ratio_bounds(
+    part: ArrayLike, whole: ArrayLike, effective: float | None = None
+) -> tuple[float, float]:
+    """An interval of a ratio of two sums over images, within 0..1, such as IoU_set.
+
+    The jackknife (Tukey 1958; Quenouille 1956) on the scale of the arcsine of the root, where its
+    spread depends least on the ratio; large images count for more, so degrees of freedom are those
+    of their shares of the whole, 1 / sum of their squares (Satterthwaite 1946).
+
+    Args:
+        part: (n,) at most the whole.
+        whole: (n,).
+        effective: see `mean_bounds`.
+
+    Returns:
+        NaN for fewer than two images with a whole.
+    """
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    if effective is None:
+        effective = float(len(part))
+    there = whole > 0
+    if there.sum() < 2:
+        return float("nan"), float("nan")
+    effective *= float(there.mean())
+    part, whole = part[there], whole[there]
+    total, every = part.sum(), whole.sum()
+    shares = whole / every
+    if total <= 0 or total >= every:
+        number = min(effective, 1 / float((shares**2).sum()))
+        low, high = jeffreys(number if total > 0 else 0.0, number)
+        return float(low), float(high)
+    left_out = np.clip((total - part) / (every - whole), *UNIT)
+    freedom = effective / len(part) / float((shares**2).sum())
+    return jackknife_bounds(total / every, left_out, effective, ARCSINE, freedom=freedom)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale on which a statistic is taken to be nearer to normal.
+
+    Args:
+        to: onto the scale.
+        back: from it, for whatever number.
+    """
+
+    to: Any
+    back: Any
+
+
+def _fisher(value: ArrayLike) -> Floats:
+    found: Floats = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
+    return found
+
+
+PLAIN = Scale(lambda value: np.asarray(value, dtype=np.float64), lambda value: value)
+ARCSINE = Scale(
+    lambda value: np.arcsin(np.sqrt(value)), lambda value: np.sin(np.clip(value, 0, np.pi / 2)) ** 2
+)
+FISHER = Scale(_fisher, np.tanh)
+
+
+def jackknife_bounds(
+    value: float,
+    left_out: ArrayLike,
+    effective: float | None = None,
+    scale: Scale = PLAIN,
+    *,
+    freedom: float | None = None,
+) -> tuple[float, float]:
+    """An interval of any smooth statistic, from its values without one item (or group) each.
+
+    Args:
+        value: of all items.
+        left_out: (n,) without each.
+        effective: how many independent ones they are worth; n where left out.
+        scale: on which it is reckoned.
+        freedom: degrees of freedom, where they are fewer.
+
+    Returns:
+        NaN where less than two are finite, or all are the same.
+    """
+    without = np.asarray(left_out, dtype=np.float64)
+    if not np.isfinite(value) or not np.isfinite(without).all() or len(without) < 2:
+        return float("nan"), float("nan")
+    number = float(len(without)) if effective is None else effective
+    middle = scale.to(value)
+    low, high = studentised(
+        middle, (len(without) - 1) * (middle - scale.to(without)), number, freedom=freedom
+    )
+    return float(scale.back(low)), float(scale.back(high))
+
+
+def studentised(
+    middle: Any,
+    values: Floats,
+    effective: ArrayLike,
+    *,
+    freedom: ArrayLike | None = None,
+) -> Bounds:
+    """An interval about an estimate whose error is that of a mean of values.
+
+    Student's t, and Hall's monotone transformation of it (Hall 1992, "On the removal of skewness by
+    transformation", section 2), with t quantiles: on either side the wider of the two, since
+    skewness is not known well in few values, and symmetric heavy tails pass for it.
+
+    Args:
+        middle: (...) the estimate.
+        values: (..., n).
+        effective: (...) how many independent values they are worth.
+        freedom: (...) degrees of freedom, where they are fewer than `effective` - 1.
+
+    Returns:
+        (...) lower and upper bounds, NaN where all values are the same.
+    """
+    from scipy.special import stdtrit
+
+    number = np.maximum(np.asarray(effective, dtype=np.float64), 2.0)
+    degrees = number - 1 if freedom is None else np.clip(freedom, 1.0, number - 1)
+    reach = stdtrit(degrees, (1 + LEVEL) / 2) / np.sqrt(number)
+    away = values - values.mean(axis=-1, keepdims=True)
+    square = np.einsum("...n,...n->...", away, away) / values.shape[-1]
+    known = np.sqrt(square) > ROUNDING * np.abs(values).max(axis=-1)
+    spread = np.sqrt(np.where(known, square * number / (number - 1), np.nan))
+    cube = np.einsum("...n,...n,...n->...", away, away, away) / values.shape[-1]
+    skew = cube / spread**3 * number**2 / ((number - 1) * np.maximum(number - 2, 1.0))
+    more, less = (_untransformed(side * reach, skew, number) for side in (1, -1))
+    return middle - spread * np.fmax(more, reach), middle - spread * np.fmin(less, -reach)
+
+
+def _untransformed(quantile: Floats, skew: Floats, number: Floats) -> Floats:
+    """The t (in standard deviations) whose transform g(t) is a quantile.
+
+    g(t) = t + skew t^2 / 3 + skew^2 t^3 / 27 + skew / 6n, which is a cube and can be solved.
+    """
+    shifted = quantile - skew / (6 * number)
+    safe = np.where(np.abs(skew) > FLAT, skew, 1.0)
+    found: Floats = np.where(
+        np.abs(skew) > FLAT, 3 / safe * (np.cbrt(1 + safe * shifted) - 1), shifted
+    )
+    return found

@@ -1,0 +1,92 @@
+"""How many independent images neighbouring ones are worth: serial correlation, measured."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conceptlab.numerics.metrics import ratio
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+LAGS = 200  # places apart at most
+OWN = 50.0  # pairs at which a series' own correlation counts as much as that of all together
+
+
+def effective_number(values: NDArray[Any], series: Integers, places: Integers) -> Floats:
+    """How many independent values each series is worth, for its mean.
+
+    Images lie in the order of their names, and frames of one drive are alike. The correlation of
+    values so many places apart is measured over all series together, so that short ones are not
+    judged by their own noise, and is drawn towards a series' own where that is long. Lags count up
+    to the first at which the common correlation is not above its standard error (an initial
+    positive sequence, Geyer 1992, "Practical Markov chain Monte Carlo", section 3.3). A mean of n
+    then varies as that of n / (1 + 2 sum of correlations) independent values does.
+
+    Args:
+        values: (J,) scores, or their influence on a score, of all series.
+        series: (J,) which series each belongs to, from 0: such as the concept.
+        places: (J,) the row of its image; none twice in a series.
+
+    Returns:
+        (S,) from 1 to the number of values; 0 for a series without any.
+
+    >>> values = np.repeat([0.0, 1.0, 0.0, 1.0, 1.0, 0.0], 20)  # twenty frames alike
+    >>> effective_number(values, np.zeros(120, int), np.arange(120)).round()
+    array([8.])
+    """
+    order = np.lexsort((places, series))
+    values, series = np.asarray(values, dtype=np.float64)[order], series[order]
+    places = places[order] - places.min(initial=0)
+    count = np.bincount(series).astype(np.float64)
+    scores = _standard(values, series, count)
+    varied = np.bincount(series, scores**2) > 0
+    span = int(places.max(initial=-1)) + 1
+    keys = series * 2 * span + places  # so far apart that no lag leads from one series to another
+    product, weight = np.zeros(len(count)), np.zeros(len(count))
+    for lag in range(1, min(LAGS, span // 2) + 1):
+        first = np.flatnonzero(varied[series])
+        after = np.searchsorted(keys, keys[first] + lag)
+        there = keys[np.minimum(after, len(keys) - 1)] == keys[first] + lag
+        first, after = first[there], after[there]
+        found = _correlations(scores[first] * scores[after], series[first], places[first], count)
+        if found is None:
+            break
+        pairs = 2 * ratio(np.bincount(series[first], minlength=len(count)), count)
+        product += pairs * found
+        weight += pairs
+    # means that are estimated take as much out of every product as they vary themselves
+    factor = (1 + product) / np.maximum(1 + (product - weight) / np.maximum(count, 1), 1e-3)
+    return count / np.clip(factor, 1.0, np.maximum(count, 1.0))
+
+
+def _standard(values: Floats, series: Integers, count: Floats) -> Floats:
+    """(J,) values with mean 0 and variance 1 in each series; 0 where they are all the same."""
+    mean = ratio(np.bincount(series, values), count)
+    away = values - mean[series]
+    spread = np.sqrt(ratio(np.bincount(series, away**2), count))[series]
+    scores: Floats = np.divide(
+        away, spread, out=np.zeros_like(away), where=spread > 1e-12 * np.abs(values)
+    )
+    return scores
+
+
+def _correlations(
+    products: Floats, series: Integers, places: Integers, count: Floats
+) -> Floats | None:
+    """(S,) correlation at one lag, or None where that of all series is within its standard error.
+
+    Products at one place depend on one another: the error is that of their sums over places.
+    """
+    if not len(products):
+        return None
+    common = float(products.mean())
+    unbiased = products + 1 / count[series]
+    level = float(unbiased.mean())
+    sums = np.bincount(places, unbiased - level)
+    if level <= np.sqrt((sums**2).sum()) / len(products):
+        return None
+    own = np.bincount(series, products, minlength=len(count))
+    number = np.bincount(series, minlength=len(count))
+    found: Floats = (own + OWN * common) / (number + OWN)
+    return found
