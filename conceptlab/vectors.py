@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError, SpaceError
-from conceptlab.hdf5 import FormatError, array, attribute, parsed, sealed, text
+from conceptlab.hdf5 import FormatError, array, attribute, dataset, parsed, sealed, text
 from conceptlab.keys import canonical, differences
+from conceptlab.numerics.sketch import Sketch
 from conceptlab.registry import near_matches
 from conceptlab.vectorfile import SCHEMA, old_table, table_from, table_text, vectors_file
 
@@ -42,6 +43,19 @@ class Concept:
     level: str = "pixel"
 
 
+class DoesSomething(Protocol):
+    """What `Space.require_model` asks of a network (`conceptlab.models.ProbedModel` has it)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what it is made of."""
+        ...
+
+    def sketch(self, layers: Sequence[str]) -> Mapping[str, Sketch]:
+        """What it does at some layers."""
+        ...
+
+
 @dataclass(frozen=True)
 class Space:
     """The coordinates of a vector: the units of one layer of one network, and their form.
@@ -52,6 +66,8 @@ class Space:
         layer: name in `named_modules()`.
         units: K.
         inputs: 'raw', or 'binary@0.005' for activations thresholded at that tau.
+        sketch: what the layer gives for a few fixed inputs; None where that is not known (vectors
+            made by hand).
     """
 
     model: str
@@ -59,33 +75,69 @@ class Space:
     layer: str
     units: int
     inputs: str
+    sketch: Sketch | None = field(default=None, compare=False, repr=False)
 
     def require_equal(self, other: "Space") -> None:
         """Raise `SpaceError`, with the fields that differ, unless both spaces are one."""
         mine, theirs = dict(self._key()), dict(other._key())
-        if mine != theirs:
+        found = differences(mine, theirs) or self._behaviour(other.sketch)
+        if found:
             raise SpaceError(
                 "these vectors live in different spaces ("
-                + "; ".join(differences(mine, theirs))
+                + "; ".join(found)
                 + "): compare their similarity matrices instead"
             )
 
-    def require_model(self, fingerprint: str, layer: str | None = None) -> None:
+    def require_layer(self, other: "Space") -> None:
+        """Raise `SpaceError` unless another space is of the same layer of the same network."""
+        self._require_weights(other.weights)
+        self._require_name(other.layer)
+        found = self._behaviour(other.sketch)
+        if found:
+            raise SpaceError(f"these vectors belong to another {self.model} ({found[0]})")
+
+    def require_model(self, model: DoesSomething, layer: str | None = None) -> None:
         """Raise `SpaceError` unless this is a space of that network, and of the layer if named.
 
+        The network's weights are read anew, and where it is known what the layer gives for the
+        fixed inputs, it has to give that again, within rounding: a pass of four pictures.
+
         Args:
-            fingerprint: of the network.
+            model: the network.
             layer: or none.
         """
+        self._require_weights(model.fingerprint)
+        if layer is not None:
+            self._require_name(layer)
+        if self.sketch is None:
+            return
+        found = self._behaviour(model.sketch([self.layer])[self.layer])
+        if found:
+            raise SpaceError(
+                f"these vectors belong to another {self.model} than the model given, although "
+                f"weights and description are the same ({found[0]}): a hook, an attribute or a "
+                "file that it reads may have changed; learn them on it"
+            )
+
+    def _require_weights(self, fingerprint: str) -> None:
         if fingerprint != self.weights:
             raise SpaceError(
                 f"these vectors belong to {self.model} ({self.weights[:8]}), not to the model "
                 f"given ({fingerprint[:8]}): learn them on it"
             )
-        if layer is not None and layer != self.layer:
+
+    def _require_name(self, layer: str) -> None:
+        if layer != self.layer:
             raise SpaceError(
                 f"these vectors belong to layer {self.layer}, not to {layer}: learn them there"
             )
+
+    def _behaviour(self, other: Sketch | None) -> list[str]:
+        """How the layer of another network does something else, where both are known."""
+        if self.sketch is None or other is None:
+            return []
+        found = self.sketch.difference(other)
+        return [f"layer {self.layer} differs: {found}"] if found else []
 
     def _key(self) -> dict[str, Any]:
         return {
@@ -99,12 +151,14 @@ class Space:
 class AppliesVectors(Protocol):
     """What `segment` and `score` ask of a model (`conceptlab.models.ProbedModel` has it)."""
 
-    fingerprint: str
-
     def apply(
         self, vectors: "ConceptVectors", image: "Image", size: tuple[int, int] | None
     ) -> tuple[Floats, Floats]:
-        """Logit maps (C, h, w) and logits of the pooled activations (C,)."""
+        """Logit maps (C, h, w) and logits of the pooled activations (C,).
+
+        Raises:
+            SpaceError: another model than the vectors'.
+        """
         ...
 
 
@@ -332,7 +386,7 @@ class ConceptVectors:
         Raises:
             SpaceError: another model than the vectors'.
         """
-        maps, _ = self._apply(model, image, size)
+        maps, _ = model.apply(self, image, size)
         return _sigmoid(maps).astype(np.float32)
 
     def score(self, model: AppliesVectors, image: "Image") -> pd.DataFrame:
@@ -347,7 +401,7 @@ class ConceptVectors:
         Raises:
             SpaceError: another model than the vectors'.
         """
-        maps, pooled = self._apply(model, image, None)
+        maps, pooled = model.apply(self, image, None)
         whole = self.kind == "classification"
         seen = np.isfinite(maps).sum(axis=(1, 2))  # a centre crop leaves the rest unseen
         share = (maps > 0).sum(axis=(1, 2)) / np.maximum(seen, 1)
@@ -356,12 +410,6 @@ class ConceptVectors:
             {"concept": self.names, "category": self.concepts["category"], "score": score}
         )
         return table.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
-
-    def _apply(
-        self, model: AppliesVectors, image: "Image", size: tuple[int, int] | None
-    ) -> tuple[Floats, Floats]:
-        self.space.require_model(model.fingerprint)
-        return model.apply(self, image, size)
 
     def save(self, path: str | Path) -> None:
         """Write a sealed HDF5 file, whole or not at all; every number keeps all its digits.
@@ -378,6 +426,8 @@ class ConceptVectors:
         file["weights"], file["bias"] = self.weights, self.bias
         if self.thresholds is not None:
             file["thresholds"] = self.thresholds
+        if self.space.sketch is not None:
+            _write_sketch(file, self.space.sketch)
         file["concepts"] = table_text(self.concepts)
         file.attrs["schema"] = SCHEMA
         file.attrs["kind"] = self.kind
@@ -402,7 +452,7 @@ class ConceptVectors:
             FormatError: it does not hold concept vectors.
         """
         old = attribute(file, "schema") != SCHEMA
-        space = _space(parsed(attribute(file, "space"), "space"))
+        space = _space(parsed(attribute(file, "space"), "space"), _read_sketch(file))
         provenance = parsed(attribute(file, "provenance"), "provenance")
         if not isinstance(provenance, dict):
             raise FormatError("its provenance is no JSON object")
@@ -420,14 +470,14 @@ class ConceptVectors:
         )  # fmt: skip
 
 
-def _space(fields: Any) -> Space:
+def _space(fields: Any, sketch: Sketch | None) -> Space:
     """The space that a file tells.
 
     Raises:
         FormatError: it tells none.
     """
     try:
-        found = Space(**fields)
+        found = Space(**fields, sketch=sketch)
     except TypeError as error:
         raise FormatError("its space lacks something") from error
     texts = (found.model, found.weights, found.layer, found.inputs)
@@ -436,6 +486,20 @@ def _space(fields: Any) -> Space:
     if type(found.units) is not int or found.units < 0:
         raise FormatError("its space lacks its units")
     return found
+
+
+def _write_sketch(file: "h5py.File", sketch: Sketch) -> None:
+    data = file.create_dataset("sketch", data=sketch.values)
+    data.attrs["dtype"], data.attrs["inputs"] = sketch.dtype, json.dumps(sketch.inputs)
+
+
+def _read_sketch(file: "h5py.File") -> Sketch | None:
+    """What `_write_sketch` wrote; None of a file of before, or of vectors without."""
+    if "sketch" not in file:
+        return None
+    place = dataset(file, "sketch", kinds="f", shape=(None, 2, None, None, None))
+    inputs = parsed(attribute(place, "inputs"), "inputs of the sketch")
+    return Sketch(place[()], str(attribute(place, "dtype")), tuple(inputs))
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -253,7 +253,7 @@ def test_vectors_of_another_network_are_not_applied():
         fingerprint = "0" * 64
 
     with pytest.raises(SpaceError, match="belong to net"):
-        make(np.eye(3)).segment(Other(), None)
+        SPACE.require_model(Other())
 
 
 def test_select_by_name_and_by_condition():

@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.activations.blockfile import BlockFile
+from conceptlab.activations.blockfile import BlockFile, DamagedError
 from conceptlab.errors import CacheError
 from conceptlab.numerics.geometry import Geometry
+from conceptlab.numerics.sketch import FIXED, Sketch
 from conceptlab.vectors import Space
 
 if TYPE_CHECKING:
@@ -156,6 +158,14 @@ class Activations:
         """The cache folder that the file lies in."""
         return self.path.parents[2]
 
+    @cached_property
+    def sketch(self) -> Sketch | None:
+        """What the layer gave for the fixed pictures; None where that was not kept."""
+        if "sketch" not in self._file.arrays:
+            return None
+        whole = sketch_in(self._file)
+        return whole.head(len(FIXED))
+
     def space(self, inputs: str = "raw") -> Space:
         """The space of vectors learned on these activations.
 
@@ -163,7 +173,7 @@ class Activations:
             inputs: 'raw', or 'binary@0.005' for activations thresholded at that tau.
         """
         fingerprint = self.provenance["model"]["fingerprint"]
-        return Space(self.model_name, fingerprint, self.layer, self.shape[1], inputs)
+        return Space(self.model_name, fingerprint, self.layer, self.shape[1], inputs, self.sketch)
 
     def thresholds(self, tau: float = 0.005) -> NDArray[np.float32]:
         """(K,) T_k of each unit; kept beside the file once computed."""
@@ -176,3 +186,21 @@ class Activations:
         from conceptlab.activations.active import active_set
 
         return active_set(self, tau)
+
+
+def sketch_attrs(sketch: Sketch) -> dict[str, str]:
+    """What a file notes of a sketch beside its values."""
+    return {"sketch_dtype": sketch.dtype, "sketch_inputs": json.dumps(sketch.inputs)}
+
+
+def sketch_in(file: BlockFile) -> Sketch:
+    """The sketch that a file holds.
+
+    Raises:
+        DamagedError: it holds none.
+    """
+    try:
+        inputs = tuple(json.loads(file.attrs["sketch_inputs"]))
+        return Sketch(file.read("sketch"), str(file.attrs["sketch_dtype"]), inputs)
+    except (KeyError, ValueError) as error:
+        raise DamagedError(f"{file.path} does not say what its layer does") from error

@@ -4,7 +4,7 @@ import importlib.metadata
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +13,28 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.blockfile import SCHEMA, BlockFile, writing
 from conceptlab.activations.cache import create_file, set_aside
-from conceptlab.activations.store import KIND, cache_root, folder_name, safe_name
-from conceptlab.errors import CacheError, InputError
+from conceptlab.activations.store import (
+    KIND,
+    cache_root,
+    folder_name,
+    safe_name,
+    sketch_attrs,
+    sketch_in,
+)
+from conceptlab.errors import CacheError, ConceptlabError, InputError
 from conceptlab.keys import canonical, differences
+from conceptlab.numerics.sketch import Sketch
 from conceptlab.seal import DamagedError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from conceptlab.data.base import ProbeDataset
     from conceptlab.models.probed import ProbedModel
 
 log = logging.getLogger(__name__)
 
+PICTURES = 4  # of the data set, in a sketch
 DTYPES = ("float16", "float32")
 LIBRARIES = ("conceptlab", "torch", "numpy", "h5py", "Pillow")
 
@@ -38,6 +49,7 @@ class Target:
         shape: (N, K, H, W).
         names: (N,) 'split/NAME' as UTF-8.
         block: images per block of a new file.
+        sketch: what the layer gives for the fixed pictures and for some of these.
         recorded: what else a new file notes of how it was made.
     """
 
@@ -46,6 +58,7 @@ class Target:
     shape: tuple[int, int, int, int]
     names: NDArray[np.bytes_]
     block: int
+    sketch: Sketch
     recorded: dict[str, Any]
 
     @property
@@ -127,8 +140,8 @@ class Target:
             arrays,
             self.spec,
             block=self.block,
-            constants={"image": self.names},
-            attrs={**self.recorded, "stored_dtype": stored},
+            constants={"image": self.names, "sketch": self.sketch.values},
+            attrs={**self.recorded, "stored_dtype": stored, **sketch_attrs(self.sketch)},
         )
         return BlockFile(self.path, write=True)
 
@@ -141,7 +154,35 @@ class Target:
             return f"holds {found}, and {self.shape} is wanted"
         if not np.array_equal(file.read("image"), self.names):
             return "lists other images"
-        return ""
+        difference = self.sketch.difference(sketch_in(file))
+        return f"is of another network ({difference})" if difference else ""
+
+    def beside(self) -> "Target":
+        """The same, or under another name where that of another network has it.
+
+        Two networks that differ in what their fingerprint does not know share a folder.
+        """
+        number, place, told = 1, self.path, ""
+        while difference := self._other(place):
+            told = f"{place} (layer {self.layer}: {difference})"
+            number += 1
+            place = self.path.with_name(f"{self.path.stem}~{number}.h5")
+        if told and not place.exists():
+            log.warning(
+                "%s is of a network of the same weights and description that does something else: "
+                "a hook, an attribute or a file that it reads may have changed; the activations "
+                "of this one go to %s", told, place.name,
+            )  # fmt: skip
+        return replace(self, path=place)
+
+    def _other(self, place: Path) -> str:
+        """How the network of the file at a place differs; '' where it does not, or none is."""
+        try:
+            with BlockFile(place) as file:
+                same = not differences(file.spec, self.spec)
+                return self.sketch.difference(sketch_in(file)) if same else ""
+        except (FileNotFoundError, CacheError):
+            return ""  # what is wrong with it is said when it is opened
 
     def _images(self, file: BlockFile, block: int) -> tuple[str, str]:
         start, stop = file.rows(block)
@@ -173,6 +214,7 @@ def targets(
     folder = cache_root(cache) / folder_name(model.name, model.fingerprint)
     folder = folder / folder_name(data.name, data.fingerprint)
     images = np.char.encode(data.names, "utf-8")
+    sketches = model.sketch(names, _some(data))
     recorded = _recorded(model, data, batch_size, device)
     suffix = "" if dtype == "float16" else f".{dtype}"
     return [
@@ -182,10 +224,20 @@ def targets(
             shape=(len(images), *table[layer]),
             names=images,
             block=batch_size,
+            sketch=sketches[layer],
             recorded=recorded,
-        )
+        ).beside()
         for layer in names
     ]
+
+
+def _some(data: "ProbeDataset") -> "dict[str, Image]":
+    """A few of a data set's pictures, evenly spread: what drawn ones leave silent, they may not."""
+    places = np.unique(np.linspace(0, len(data) - 1, PICTURES).round().astype(int))
+    try:
+        return {str(data.names[i]): data.image(int(i)) for i in places}
+    except ConceptlabError:
+        return {}  # the pass comes to the damaged one, and says so
 
 
 def require_space(wanted: Sequence[Target], folder: Path) -> None:

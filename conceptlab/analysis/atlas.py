@@ -252,7 +252,7 @@ def atlas(
     if vectors is not None:
         if not isinstance(vectors, ConceptVectors):
             raise InputError(f"vectors are ConceptVectors; got a {type(vectors).__name__}")
-        vectors.space.require_model(activations.space().weights, activations.layer)
+        vectors.space.require_layer(activations.space())
         require_pointwise(vectors)
     classes = _classes(focus)
     title = _title(speaking, classes)

@@ -14,7 +14,7 @@ from conceptlab.activations.patches import require_pictures
 from conceptlab.activations.pictures import Rows, batches
 from conceptlab.activations.sample import Sample, runs
 from conceptlab.analysis.grid import Cells
-from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
+from conceptlab.errors import InputError, LayerError, ModelError
 from conceptlab.models.outputs import Output, class_columns, class_name
 from conceptlab.models.tangent import Tangent
 from conceptlab.numerics.parallel import ordered_map
@@ -52,11 +52,7 @@ class Speaking:
         progress: bool = False,
     ) -> None:
         space = activations.space()
-        if space.weights != model.fingerprint:
-            raise SpaceError(
-                f"these activations are those of {space.model} ({space.weights[:8]}), not of the "
-                f"model given ({model.fingerprint[:8]}): extract them with it"
-            )
+        space.require_model(model)
         if data is not None:
             require_pictures(activations, data)
         self._model, self._activations, self._data = model, activations, data

@@ -120,7 +120,7 @@ def candidates(
 def _layer(model: ProbedModel, vectors: ConceptVectors, layer: str | None) -> str:
     """The layer of the vectors, where they fit the network there."""
     space = vectors.space
-    space.require_model(model.fingerprint, layer)
+    space.require_model(model, layer)
     if space.inputs == "flattened":
         raise InputError(
             "vectors over flattened maps weigh each position by itself, and a class is made of "

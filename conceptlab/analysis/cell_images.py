@@ -48,7 +48,7 @@ def optimised_icons(
         SpaceError: a network that the atlas is not of.
     """
     space = atlas.sample.space
-    space.require_model(model.fingerprint)
+    space.require_model(model)
     wanted = []
     for grid in atlas.grids:
         cells = grid.vectors(space)

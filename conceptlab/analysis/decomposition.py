@@ -41,7 +41,7 @@ from conceptlab.models.outputs import Output, class_columns, class_name
 from conceptlab.models.probed import ProbedModel
 from conceptlab.numerics.metrics import bootstrap_sums, interval
 from conceptlab.probes.cavs import Cavs
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.vectors import ConceptVectors
 
 Floats = NDArray[np.float64]
 RESTS = ("residual", "baseline", "remainder")  # rows of a table after the concepts
@@ -208,7 +208,7 @@ def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of th
         bias.append(found.contributions[:, -2].mean())
     of_classes = ConceptVectors(
         np.stack(weights), np.array(bias), pd.DataFrame({"name": names, "category": "class"}),
-        "class", Space(model.name, model.fingerprint, concepts.layer, len(weights[0]), "raw"),
+        "class", model.space(concepts.layer, len(weights[0])),
     )  # fmt: skip
     return Decomposition(pd.concat(tables, ignore_index=True), pd.DataFrame(rows), of_classes)
 

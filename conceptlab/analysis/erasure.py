@@ -185,7 +185,7 @@ def _check(
     layer: str | None,
 ) -> None:
     """Refuse images and vectors that do not fit the network."""
-    vectors.space.require_model(model.fingerprint, layer)
+    vectors.space.require_model(model, layer)
     require_pointwise(vectors)
     if not vectors.usable.any():
         raise InputError("no concept has a vector (too few examples to fit one)")

@@ -169,7 +169,7 @@ def empirical_field(
         SpaceError: exemplars in another network.
     """
     acts = found.targets.activations
-    acts.space().require_model(model.fingerprint)
+    acts.space().require_model(model)
     require_pictures(acts, data)
     require_number(batch_size, "batch_size", 1)
     lens = _lens(model, found, occluder, step)

@@ -166,7 +166,7 @@ def targets_of(activations: "Activations", of: Any = None) -> Targets:
 
 def _vectors(activations: "Activations", vectors: ConceptVectors) -> Targets:
     space = activations.space()
-    vectors.space.require_model(space.weights, space.layer)
+    vectors.space.require_layer(space)
     if vectors.space.units != space.units:
         raise SpaceError(
             f"these vectors are of {vectors.space.units} units, and {space.layer} has {space.units}"

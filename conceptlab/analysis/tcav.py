@@ -133,7 +133,7 @@ def _given(
         if not isinstance(one, Cavs | ConceptVectors):
             raise InputError(f"tcav takes Cavs or ConceptVectors; got a {type(one).__name__}")
         space = (one.vectors if isinstance(one, Cavs) else one).space
-        space.require_model(model.fingerprint, layer)
+        space.require_model(model, layer)
         model.resolve([space.layer])
     return several
 

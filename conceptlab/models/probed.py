@@ -1,11 +1,9 @@
 """A network with its preprocessing, ready to be probed."""
 
 import fnmatch
-import hashlib
 import html
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -20,16 +18,17 @@ from torch import Tensor, nn
 from conceptlab.errors import ConceptlabError, InputError, LayerError, ModelError
 from conceptlab.models.field import FieldTracker, parameters_of
 from conceptlab.models.grid import first_tensor, grid_of, is_floating
+from conceptlab.models.identity import fingerprint_of, sketches
 from conceptlab.models.picture import see
 from conceptlab.models.source import first_line
 from conceptlab.models.watch import evaluating, runs_once, twice, watch
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.resample import upsample
+from conceptlab.numerics.sketch import Sketch
 from conceptlab.registry import near_matches
-from conceptlab.vectors import ConceptVectors
+from conceptlab.vectors import ConceptVectors, Space
 
 FLOAT16 = 2
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
@@ -97,20 +96,37 @@ class ProbedModel:
         table = self.layers().to_html(max_rows=30, escape=True)
         return f"<p>{html.escape(repr(self)[1:-1])}</p>{table}"
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """The SHA-256 of weights, architecture and preprocessing, not of any name."""
-        state = hashlib.sha256(self._code)
-        text = ADDRESS.sub("", repr(self.module))
-        state.update(f"{type(self.module).__name__}\n{text}\n".encode())
-        state.update(repr(sorted(self.preprocessing.spec().items())).encode())
-        for key, value in sorted(self.module.state_dict().items()):
-            if key.endswith("num_batches_tracked"):
-                continue  # a counter of training, which changes no output
-            tensor = value.detach().cpu().contiguous()
-            state.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            state.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return state.hexdigest()
+        """The SHA-256 of weights, architecture and preprocessing, not of any name; taken anew."""
+        return fingerprint_of(self.module, self.preprocessing.spec(), self._code)
+
+    def sketch(
+        self, layers: Sequence[str], pictures: Mapping[str, Image.Image] | None = None
+    ) -> dict[str, Sketch]:
+        """What some layers give for four fixed pictures, and for a few more.
+
+        It costs a pass of four pictures, and tells apart networks of one fingerprint that compute
+        different things.
+
+        Args:
+            layers: names or globs.
+            pictures: more of them, by name.
+
+        Returns:
+            Layer to its sketch.
+        """
+        return sketches(self, self.resolve(layers), pictures)
+
+    def space(self, layer: str, units: int) -> Space:
+        """The space of vectors over a layer's activations, with what the layer does.
+
+        Args:
+            layer: its name.
+            units: K.
+        """
+        sketch = self.sketch([layer])[layer]
+        return Space(self.name, self.fingerprint, layer, units, "raw", sketch)
 
     @property
     def device(self) -> torch.device:
@@ -232,7 +248,11 @@ class ProbedModel:
         Returns:
             (C, h, w) logits at every pixel, NaN where a crop cuts the picture off from the network,
             and (C,) of the pooled activations.
+
+        Raises:
+            SpaceError: another network than the vectors'.
         """
+        vectors.space.require_model(self)
         values = self.activations(image, [vectors.space.layer])[vectors.space.layer][0]
         inputs = values.astype(np.float64)
         if vectors.thresholds is not None and vectors.space.inputs.startswith("binary"):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
@@ -207,7 +208,7 @@ def space_of(space: Space, shape: tuple[int, ...], form: str) -> Space:
     """The space of CAVs over a layer: its units, or all values of its maps."""
     if form != "flattened":
         return space
-    return Space(space.model, space.weights, space.layer, int(np.prod(shape[1:])), "flattened")
+    return replace(space, units=int(np.prod(shape[1:])), inputs="flattened")
 
 
 class _ArraySamples:
@@ -299,7 +300,7 @@ def picture_cavs(  # noqa: PLR0913 (as the estimator's settings)
     table = pd.DataFrame({"name": list(rows), "category": "concept"}).assign(
         n_train=[len(own) for own in rows.values()], note=""
     )
-    bare = Space(model.name, model.fingerprint, layer, values.shape[1], "raw")
+    bare = model.space(layer, values.shape[1])
     space = space_of(bare, values.shape, form)
     found = collect(_ArraySamples(values), sides, pool, table, space, drawing, settings, True)
     warn_of_chance(found.vectors.concepts, found.vectors.names)

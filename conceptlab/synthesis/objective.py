@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from conceptlab.models.probed import ProbedModel
+from conceptlab.vectors import Space
 
 SCORES = ""  # stands for the network's scores where a layer is named
 
@@ -82,6 +83,11 @@ class Term(Objective):
     def terms(self) -> "tuple[tuple[float, Term], ...]":
         """Itself."""
         return ((1.0, self),)
+
+    @property
+    def home(self) -> Space | None:
+        """The space that it was learned in, which has to be one of the network's; None if any."""
+        return None
 
     def bound(self, model: ProbedModel, shape: Sequence[int], device: torch.device) -> Value:
         """The function of a layer's output, ready to run.

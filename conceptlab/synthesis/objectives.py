@@ -177,14 +177,17 @@ class Direction(Term):
         where = "" if self.position is None else f" at {_where(self.position)}"
         return f"{self.layer} {self.name or 'direction'}{where}"
 
+    @property
+    def home(self) -> Space | None:
+        """The space that is checked against the network."""
+        return self.space
+
     def bound(self, model: ProbedModel, shape: Sequence[int], device: torch.device) -> Value:
         """See `Term.bound`.
 
         Raises:
-            SpaceError: a vector of another length, network or layer.
+            SpaceError: a vector of another length.
         """
-        if self.space is not None:
-            self.space.require_model(model.fingerprint, self.layer)
         if len(self.vector) != shape[0]:
             raise SpaceError(
                 f"direction {self.text} has {len(self.vector)} numbers, but layer {self.layer} of "

@@ -178,6 +178,10 @@ def _check(
     for layer in dict.fromkeys(name for one in wanted for name in one.layers):
         if model.resolve([layer]) != [layer]:
             raise LayerError(f"an objective reads one layer; {layer!r} is a pattern for several")
+    terms = [term for one in wanted for _, term in one.terms]
+    for home, layer in {(id(t.home), t.layer): (t.home, t.layer) for t in terms}.values():
+        if home is not None:
+            home.require_model(model, layer)
     if settings.diversity and not all(one.layers for one in wanted):
         raise InputError("diversity compares images at a layer; a class alone names none")
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import make_network
+from conftest import SKETCHING, make_network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ class Calls:
             part.register_forward_pre_hook(lambda _, args, name=name: self.add(name, args[0]))
 
     def add(self, name, batch):
-        self.images[name] += len(batch)
+        self.images[name] += 0 if SKETCHING[0] else len(batch)
 
 
 def outputs(model, data, layer, batch_size):
@@ -53,7 +53,7 @@ def break_at(model, image, error):
     seen = [0]
 
     def hook(_, args):
-        seen[0] += len(args[0])
+        seen[0] += 0 if SKETCHING[0] else len(args[0])
         if seen[0] > image:
             raise error
 
@@ -65,6 +65,8 @@ def poison(model, layer, image, value):
     seen = [0]
 
     def hook(_, __, output):
+        if SKETCHING[0]:
+            return
         place, seen[0] = image - seen[0], seen[0] + len(output)
         if 0 <= place < len(output):
             output[place, 0, 0, 0] = value
@@ -169,7 +171,7 @@ def test_a_resumed_file_keeps_its_blocks_and_runs_them_in_smaller_batches(
         extract(network, pictures, ["conv2"], tmp_path, batch_size=5)
     hook.remove()
     sizes = []
-    network.module.conv1.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    network.module.conv1.register_forward_pre_hook(lambda _, args: SKETCHING[0] or sizes.append(len(args[0])))
     extract(network, pictures, ["relu1"], tmp_path, batch_size=3)
     sizes.clear()
     found = extract(network, pictures, ["conv2"], tmp_path, batch_size=2)["conv2"]
@@ -309,16 +311,18 @@ def test_a_damaged_picture_is_named_and_earlier_blocks_are_kept(network, tmp_pat
 
     root = write_pictures(tmp_path / "data")
     data = load_data(f"folder:{root}")
-    _ = data.fingerprint
     broken = root / "images" / "val" / "02.png"
     whole = broken.read_bytes()
     broken.write_bytes(whole[:100])
     with pytest.raises(InputError, match=r"02\.png"):
         extract(network, data, ["relu2"], tmp_path / "cache", batch_size=4)
-    broken.write_bytes(whole)
-    calls = Calls(network)
-    extract(network, data, ["relu2"], tmp_path / "cache", batch_size=4)
-    assert 0 < calls.images["conv1"] <= 9
+    (path,) = (tmp_path / "cache").rglob("relu2.h5")
+    with BlockFile(path) as file:
+        assert file.done().tolist()[:2] == [True, True]
+        assert not file.complete
+    broken.write_bytes(whole)  # other pictures by their bytes, so another file
+    found = extract(network, data, ["relu2"], tmp_path / "cache", batch_size=4)["relu2"]
+    assert found.path.parent != path.parent
 
 
 def test_other_weights_preprocessing_or_pictures_are_other_files(network, pictures, tmp_path):
@@ -339,8 +343,8 @@ def test_other_weights_preprocessing_or_pictures_are_other_files(network, pictur
 
 def test_equal_first_digits_of_fingerprints_are_not_enough(network, pictures, tmp_path, caplog):
     first = extract(network, pictures, ["relu2"], tmp_path)["relu2"]
-    other = make_network(seed=1)
-    other.__dict__["fingerprint"] = network.fingerprint[:8] + "0" * 56
+    other, alike = make_network(seed=1), network.fingerprint[:8] + "0" * 56
+    other.__class__ = type("Alike", (type(other),), {"fingerprint": alike})
     second = extract(other, pictures, ["relu2"], tmp_path)["relu2"]
     assert second.path == first.path
     assert "model.fingerprint: " in caplog.text
@@ -386,7 +390,7 @@ def test_shapes_that_change_between_images_are_refused(network, pictures, tmp_pa
     seen = [0]
 
     def hook(_, __, output):
-        seen[0] += 1
+        seen[0] += not SKETCHING[0]
         return output[:, :, :5, :5] if seen[0] > 2 else None
 
     network.module.conv2.register_forward_hook(hook)

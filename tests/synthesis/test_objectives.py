@@ -166,12 +166,12 @@ def test_what_does_not_fit_is_refused(model, output, vector):
         (Unit("a", -1), InputError, "no unit -1"),
         (Neuron("a", 0, (4, 0)), InputError, r"no position \(4, 0\).*4 x 6"),
         (Direction("a", vector[:3]), SpaceError, "has 3 numbers, but layer a of toy has 5 units"),
-        (strange, SpaceError, "not to the model"),
         (Inversion("a", target), InputError, r"shape \(5, 2, 2\).*\(5, 4, 6\)"),
         (Inversion("a", np.zeros(SHAPE)), InputError, "all zero"),
     ):
         with pytest.raises(error, match=message):
             value(objective, model, output)
+    assert strange.home.weights == other.fingerprint != model.fingerprint
     with pytest.raises(InputError, match="no class 'cow'"):
         value(Logit("cow"), model, np.zeros(3), "")
     for bad in (vector * np.nan, np.zeros(5), np.ones((2, 5))):
