@@ -490,7 +490,8 @@ def _space(fields: Any, sketch: Sketch | None) -> Space:
 
 def _write_sketch(file: "h5py.File", sketch: Sketch) -> None:
     data = file.create_dataset("sketch", data=sketch.values)
-    data.attrs["dtype"], data.attrs["inputs"] = sketch.dtype, json.dumps(sketch.inputs)
+    data.attrs["dtype"] = sketch.dtype
+    data.attrs["inputs"] = canonical({"names": sketch.inputs})
 
 
 def _read_sketch(file: "h5py.File") -> Sketch | None:
@@ -499,7 +500,7 @@ def _read_sketch(file: "h5py.File") -> Sketch | None:
         return None
     place = dataset(file, "sketch", kinds="f", shape=(None, 2, None, None, None))
     inputs = parsed(attribute(place, "inputs"), "inputs of the sketch")
-    return Sketch(place[()], str(attribute(place, "dtype")), tuple(inputs))
+    return Sketch(place[()], str(attribute(place, "dtype")), tuple(inputs["names"]))
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
+from conceptlab.data.fresh import Remembered
 from conceptlab.errors import ConceptlabError, InputError
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.parallel import ordered_map
@@ -112,6 +113,14 @@ class ProbeDataset(ABC):
     def validate(self) -> list[Problem]:
         """Everything that is wrong, file by file, and remarks."""
 
+    def _sources(self, i: int) -> Sequence[Path] | None:
+        """The files that picture i and its labels are read from; () where both are made.
+
+        None where that is not known: then everything is read anew whenever it is asked for.
+        """
+        del i
+        return None
+
     @abstractmethod
     def _image_bytes(self, i: int) -> bytes:
         """What the pixels of picture i depend on."""
@@ -132,34 +141,72 @@ class ProbeDataset(ABC):
         """The categories, in order of first appearance; bit g of `Labels.unlabelled`."""
         return list(dict.fromkeys(self.catalogue["category"].astype(str)))
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """The SHA-256 of everything that activations depend on: order, names, pictures."""
+        """The SHA-256 of everything that activations depend on: order, names, pictures.
+
+        Taken anew; files that have not changed since are not read again.
+        """
+        sources, digests = [self._sources(i) for i in range(len(self))], self._digests
+        known = {i: digests.known(("picture", i), files) for i, files in enumerate(sources)}
+        missing = [i for i, digest in known.items() if digest is None]
+
+        def read(i: int) -> bytes:
+            key = ("picture", i)
+            return digests.derive(
+                key, sources[i], lambda: hashlib.sha256(self._image_bytes(i)).digest()
+            )
+
+        scan = ordered_map(read, missing)
+        known |= zip(missing, self._bar(scan, "pictures") if missing else (), strict=True)
         state = hashlib.sha256()
-        scan = ordered_map(
-            lambda i: hashlib.sha256(self._image_bytes(i)).digest(), range(len(self))
-        )
-        for name, content in zip(self.names, self._bar(scan, "pictures"), strict=True):
-            state.update(str(name).encode() + b"\0" + content)
+        for name, content in zip(self.names, known.values(), strict=True):
+            state.update(str(name).encode() + b"\0" + (content or b""))
         return state.hexdigest()
 
-    @cached_property
+    @property
     def label_fingerprint(self) -> str:
-        """The SHA-256 of everything that labels depend on: pictures, labels, concepts."""
+        """The SHA-256 of everything that labels depend on: pictures, labels, concepts.
+
+        Taken anew; files that have not changed since are not read again.
+        """
         state = hashlib.sha256(self.fingerprint.encode())
         state.update(self.catalogue.to_csv().encode())
-        for part in self._label_bytes():
-            state.update(hashlib.sha256(part).digest())
+
+        def read() -> bytes:
+            return b"".join(hashlib.sha256(part).digest() for part in self._label_bytes())
+
+        state.update(self._digests.derive("labels", self._all_sources(), read))
         return state.hexdigest()
 
     @cached_property
+    def _digests(self) -> Remembered[bytes]:
+        return Remembered()
+
+    @cached_property
+    def _counts(self) -> Remembered[pd.DataFrame]:
+        return Remembered()
+
+    def _all_sources(self) -> list[Path] | None:
+        """All files; None where they are not known."""
+        parts = [self._sources(i) for i in range(len(self))]
+        if any(part is None for part in parts):
+            return None
+        return [file for part in parts for file in part or ()]
+
+    @property
     def concepts(self) -> pd.DataFrame:
-        """The catalogue with what the labels hold, counted once at their native resolution.
+        """The catalogue with what the labels hold, counted at their native resolution.
+
+        Counted once, and again when a file has changed.
 
         Returns:
             Columns name, category, level, n_train, n_val, n_test (pictures that show the concept),
             mean_area (share of a picture's pixels, over those pictures).
         """
+        return self._counts.derive("concepts", self._all_sources(), self._count_all)
+
+    def _count_all(self) -> pd.DataFrame:
         count = len(self.catalogue)
         shown = {split: np.zeros(count, dtype=np.int64) for split in SPLITS}
         area = np.zeros(count)

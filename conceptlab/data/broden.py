@@ -145,6 +145,10 @@ class BrodenDataset(ProbeDataset):
             problems.append(Problem(f"c_{category}.csv", message, "remark"))
         return problems
 
+    def _sources(self, i: int) -> list[Path]:
+        row = self._rows[i]
+        return [self._path(file) for file in (row.image, *(file for _, file in row.maps))]
+
     def _image_bytes(self, i: int) -> bytes:
         return read_bytes(self._path(self._rows[i].image))
 

@@ -154,6 +154,9 @@ class FolderDataset(ProbeDataset):
             problems.append(Problem(file, f"{name!r} never has a {what} in this data", "remark"))
         return problems
 
+    def _sources(self, i: int) -> tuple[Path, Path]:
+        return self._items[i].image, self._items[i].label
+
     def _image_bytes(self, i: int) -> bytes:
         return read_bytes(self._items[i].image)
 

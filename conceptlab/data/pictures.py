@@ -64,6 +64,9 @@ class PictureDataset(ProbeDataset):
                 found.append(Problem.of(self.root, self.root / file, error))
         return found
 
+    def _sources(self, i: int) -> tuple[Path]:
+        return (self.root / self._files[i],)
+
     def _image_bytes(self, i: int) -> bytes:
         return read_bytes(self.root / self._files[i])
 

@@ -171,7 +171,9 @@ def test_a_resumed_file_keeps_its_blocks_and_runs_them_in_smaller_batches(
         extract(network, pictures, ["conv2"], tmp_path, batch_size=5)
     hook.remove()
     sizes = []
-    network.module.conv1.register_forward_pre_hook(lambda _, args: SKETCHING[0] or sizes.append(len(args[0])))
+    network.module.conv1.register_forward_pre_hook(
+        lambda _, args: None if SKETCHING[0] else sizes.append(len(args[0]))
+    )
     extract(network, pictures, ["relu1"], tmp_path, batch_size=3)
     sizes.clear()
     found = extract(network, pictures, ["conv2"], tmp_path, batch_size=2)["conv2"]

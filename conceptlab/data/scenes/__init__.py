@@ -105,6 +105,9 @@ class ScenesDataset(ProbeDataset):
     def _drawn(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int64]]:
         return draw(self.seed, int(self._numbers[i]))
 
+    def _sources(self, i: int) -> tuple[()]:
+        return ()
+
     def _image_bytes(self, i: int) -> bytes:
         recipe = f"scenes {VERSION} {self.seed} {self._numbers[i]}".encode()
         # a few are drawn, in case another Pillow draws differently
