@@ -1,11 +1,13 @@
 """Writing files whole or not at all, and refusing what is no file."""
 
 import errno
+import fcntl
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 
@@ -14,12 +16,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder, renamed to `path` if the block succeeds.
 
     The file is flushed to the disk before it is renamed, so that a crash leaves the old file, the
-    new one, or none, and never a part of one.
+    new one, or none, and never a part of one. What killed processes left in the folder goes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    _swept(path.parent)
+    handle, temporary = _temporary(path)
     umask = os.umask(0)
     os.umask(umask)
     try:
@@ -30,6 +31,55 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left of writing below a folder.
+
+    Whoever writes a temporary file holds its lock, which goes with the process.
+    """
+    for place, names, _ in os.walk(folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        _sweep(Path(place))
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.glob(".*.tmp"):
+        try:
+            handle = os.open(left, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue  # another process was quicker, or it is a folder
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink(missing_ok=True)
+        except OSError:
+            pass  # somebody writes it, or this file system has no locks
+        finally:
+            os.close(handle)
+
+
+@cache
+def _swept(folder: Path) -> None:
+    """Sweep a folder once: looking through it for every file would take long where there are many.
+
+    Args:
+        folder: not those in it.
+    """
+    _sweep(folder)
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside a path, its lock held where there are locks."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            return handle, Path(name)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # swept before it was locked
 
 
 def write_text(path: Path, text: str) -> None:

@@ -60,7 +60,7 @@ def check_seal(path: Path) -> None:
     with path.open("rb") as file:
         page = file.read(PAGE)
     if not page.startswith(MAGIC):
-        raise UnsealedError(f"{path} is not a file that this version of conceptlab sealed")
+        raise UnsealedError(f"{path} is not a file of the cache, nor of vectors, of this version")
     crc, _, text = page[len(MAGIC) :].rstrip(b"\n").partition(b"\n")
     if crc != b"%08x" % zlib.crc32(text):
         raise DamagedError(f"{path} is damaged at its start")

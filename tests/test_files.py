@@ -1,8 +1,11 @@
+import multiprocessing
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conceptlab.files import atomic_path, set_aside, write_text
+from conceptlab.files import atomic_path, set_aside, sweep, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_no_temporary_one(tmp_path):
@@ -32,3 +35,37 @@ def test_set_aside_takes_the_next_free_number(tmp_path):
         (tmp_path / "a.h5").write_text(str(number))
         assert set_aside(tmp_path / "a.h5").name == f"a.h5.damaged-{number}"
     assert (tmp_path / "a.h5.damaged-1").read_text() == "1"
+
+
+def write_forever(path, ready):
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        ready.set()
+        time.sleep(60)
+
+
+def test_what_a_killed_process_left_goes_and_what_is_being_written_stays(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    processes = []
+    for name in ("a", "b"):
+        ready = context.Event()
+        processes.append(
+            context.Process(target=write_forever, args=(tmp_path / "tables" / name, ready))
+        )
+        processes[-1].start()
+        assert ready.wait(30)
+    assert len(list(tmp_path.rglob("*.tmp"))) == 2
+    processes[0].kill()
+    processes[0].join()
+    sweep(tmp_path)
+    assert [p.name[:3] for p in tmp_path.rglob("*.tmp")] == [".b."]
+    processes[1].kill()
+    processes[1].join()
+    write_text(tmp_path / "tables" / "c", "x")
+    assert [p.name for p in (tmp_path / "tables").iterdir()] == ["c"]
+
+
+def test_threads_write_one_path_at_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: (write_text(tmp_path / "a", str(i)), sweep(tmp_path)), range(50)))
+    assert os.listdir(tmp_path) == ["a"]

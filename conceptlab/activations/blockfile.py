@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptlab.activations.verified import verified
 from conceptlab.errors import CacheError
 from conceptlab.files import require_regular
 from conceptlab.hdf5 import FormatError, attributes, dataset, parsed, reading
@@ -92,7 +93,7 @@ class BlockFile:
                 f"cannot {'write' if write else 'read'} {path} ({error.strerror}); "
                 "check the folder, or choose another with --cache"
             ) from error
-        self._handle = handle
+        self._handle, self._write = handle, write
         self._finish = weakref.finalize(self, os.close, handle)
         try:
             self._load()
@@ -154,12 +155,21 @@ class BlockFile:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Rows start..stop of an array in a buffer of their own.
 
+        Of a file that is not being filled, a block is verified when this process first reads of it.
+
         Raises:
             IndexError: rows that the array does not have.
+            DamagedError: they lie in a block that is not what was written.
             CacheError: the disk does not give them.
         """
+        stop = self.arrays[name].shape[0] if stop is None else stop
+        result = self._rows(name, start, stop)
+        if name in self.filled and not self._write and stop > start:
+            self._verify(range(start // self.block, (stop - 1) // self.block + 1))
+        return result
+
+    def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         extent = self.arrays[name]
-        stop = extent.shape[0] if stop is None else stop
         if not 0 <= start <= stop <= extent.shape[0]:
             raise IndexError(f"rows {start}..{stop} of {extent.shape[0]} in {self.path}")
         result = np.empty((stop - start, *extent.shape[1:]), dtype=extent.dtype)
@@ -173,7 +183,13 @@ class BlockFile:
         return result
 
     def map(self, name: str) -> NDArray[Any]:
-        """A whole array as a read-only memory map."""
+        """A whole array as a read-only memory map, its blocks verified.
+
+        Raises:
+            DamagedError: a block is not what was written.
+        """
+        if name in self.filled and not self._write:
+            self._verify(range(self.blocks))
         extent = self.arrays[name]
         return np.memmap(self.path, extent.dtype, "r", extent.offset, extent.shape)
 
@@ -189,6 +205,9 @@ class BlockFile:
 
     def damage(self) -> dict[int, str]:
         """Blocks that are not what was written, each with the reason; reads all that is marked."""
+        return self._damage(range(self.blocks))
+
+    def _damage(self, blocks: Iterable[int]) -> dict[int, str]:
         marks, sums = self.read("done"), self.read("checksum")
 
         def check(block: int) -> tuple[int, str]:
@@ -197,11 +216,38 @@ class BlockFile:
             same = not marks[block] or self.checksum(block) == sums[block]
             return block, "" if same else "its checksum does not match"
 
-        return {block: why for block, why in ordered_map(check, range(self.blocks)) if why}
+        return {block: why for block, why in ordered_map(check, blocks) if why}
+
+    def _verify(self, blocks: Iterable[int]) -> None:
+        """Check blocks that this process has not checked since the file last changed."""
+        known = verified(self._handle, self.blocks)
+        new = [block for block in blocks if not known[block]]
+        if not new:
+            return
+        for block, reason in self._damage(new).items():
+            first, last = self.ends(block)
+            raise DamagedError(
+                f"{self.path}: block {block} ({first} to {last}) is damaged: {reason}; run the "
+                "extraction again to repair it"
+            )
+        known[new] = True
+
+    def trust(self) -> None:
+        """Take all blocks as verified, since this process has just written or checked them."""
+        verified(self._handle, self.blocks)[:] = True
+
+    def ends(self, block: int) -> tuple[str, str]:
+        """Names of a block's first and last image; their numbers where it has no names."""
+        start, stop = self.rows(block)
+        if "image" not in self.arrays:
+            return str(start), str(stop - 1)
+        names = [self._rows("image", row, row + 1)[0] for row in (start, stop - 1)]
+        first, last = (name.decode("utf-8", "replace") for name in names)
+        return first, last
 
     def checksum(self, block: int) -> int:
         """CRC-32 of a block's bytes as they are on the disk, array after array."""
-        return crc32(self.read(name, *self.rows(block)) for name in self.filled)
+        return crc32(self._rows(name, *self.rows(block)) for name in self.filled)
 
     def fill(self, start: int, rows: Mapping[str, NDArray[Any]]) -> None:
         """Write rows of each array from image `start` on, without marking anything."""

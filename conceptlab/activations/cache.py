@@ -186,7 +186,11 @@ def derived_write(path: Path, group: str, key: str, arrays: Mapping[str, NDArray
 
 
 def derived_damage(path: Path) -> str:
-    """What is wrong with the results kept beside a file; '' if nothing is, or there are none."""
+    """What is wrong with the results kept beside a file; '' if nothing is, or there are none.
+
+    Raises:
+        CacheError, OSError: they cannot be read, which says nothing about them.
+    """
     place = derived_path(path)
     if not place.exists():
         return ""
@@ -200,7 +204,7 @@ def derived_damage(path: Path) -> str:
             for group in file:
                 for key in node(file, group):
                     _read_node(file, f"{group}/{key}")
-    except (DamagedError, FormatError, OSError) as error:
+    except (DamagedError, FormatError) as error:
         return str(error)
     return ""
 

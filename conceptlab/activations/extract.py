@@ -175,6 +175,8 @@ def _compute(
                 group = [job for job in jobs if job.file.block == size]
                 _pass(model, data, group, batch_size, progress)
             for job in jobs:
+                if not job.too_narrow:
+                    job.file.trust()
                 job.file.close()
             jobs = [job.widen() for job in jobs if job.too_narrow]
 

@@ -221,6 +221,7 @@ def prepare_labels(
             one = list(ordered_map(lambda i: _one(data, geometry, size, i), images))
             rows = {name: np.stack([row[name] for row in one]) for name in arrays}
             file.write_block(int(block), rows)
+        file.trust()
     return LabelStore(path, data.catalogue, data.categories)
 
 
@@ -238,7 +239,10 @@ def _whole_spec(path: Path, changed: int, size: int) -> str:
     """The specification of a complete, undamaged store, else empty; read once a state."""
     del changed, size
     with BlockFile(path) as file:
-        return canonical(file.spec) if file.complete and not file.damage() else ""
+        if not file.complete or file.damage():
+            return ""
+        file.trust()
+        return canonical(file.spec)
 
 
 def _open(

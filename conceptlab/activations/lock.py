@@ -67,7 +67,7 @@ def _acquire(place: Path, path: Path) -> int:
             return handle
         os.close(handle)
         if not said and time.monotonic() - started > PATIENCE:
-            log.info("another process writes %s; waiting until it is done", path)
+            log.warning("another process writes %s; waiting until it is done", path)
             said = True
         time.sleep(0.02 if not said else 0.2)
 

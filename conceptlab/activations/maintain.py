@@ -1,6 +1,7 @@
 """What lies in a cache folder: listed, verified, and cleared of what is no use."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 from conceptlab.activations.blockfile import BlockFile, writing
 from conceptlab.activations.cache import derived_damage, derived_path
 from conceptlab.activations.lock import held_if_free
-from conceptlab.errors import InputError
+from conceptlab.errors import CacheError, InputError
 from conceptlab.seal import DamagedError
 
 log = logging.getLogger(__name__)
@@ -30,17 +31,17 @@ def cache_table(root: str | Path) -> pd.DataFrame:
     Returns:
         A row for each file: kind ('activations' or what else is kept), model, data, layer, images,
         shape of an image's values, dtype, complete (the share of blocks, 0..1), bytes, path.
-        Files that are not whole are left out; `verify` names them.
+        Files that are not whole or cannot be read are left out; `verify` names them.
 
     Raises:
         InputError: no such folder.
     """
     rows = []
-    for path in _files(_folder(root)):
+    for path in _files(_folder(root), []):
         try:
             with BlockFile(path) as file:
                 rows.append(_row(file))
-        except DamagedError as error:
+        except (CacheError, OSError) as error:
             log.warning("%s", error)
     return pd.DataFrame(rows, columns=TABLE)
 
@@ -50,25 +51,25 @@ def verify(root: str | Path) -> pd.DataFrame:
 
     Returns:
         Columns path, block, first_image, last_image, reason. Block is -1 where the file as a whole
-        cannot be used, or where the results that derive from it are damaged. No row: no damage.
+        cannot be used, a file or folder cannot be read, or the results that derive from it are
+        damaged. No row: all could be read, and there is no damage.
 
     Raises:
         InputError: no such folder.
     """
     rows: list[tuple[str, int, str, str, str]] = []
-    for path in _files(_folder(root)):
+    unread: list[OSError] = []
+    for path in _files(_folder(root), unread):
         try:
             with BlockFile(path) as file:
-                names = _names(file)
                 for block, reason in file.damage().items():
-                    start, stop = file.rows(block)
-                    rows.append((str(path), block, names[start], names[stop - 1], reason))
-        except DamagedError as error:
+                    rows.append((str(path), block, *file.ends(block), reason))
+            reason = derived_damage(path)
+            if reason:
+                rows.append((str(derived_path(path)), -1, "", "", reason))
+        except (CacheError, OSError) as error:
             rows.append((str(path), -1, "", "", str(error)))
-            continue
-        reason = derived_damage(path)
-        if reason:
-            rows.append((str(derived_path(path)), -1, "", "", reason))
+    rows += [(str(e.filename), -1, "", "", f"cannot be read ({e.strerror})") for e in unread]
     return pd.DataFrame(rows, columns=["path", "block", "first_image", "last_image", "reason"])
 
 
@@ -86,25 +87,31 @@ def prune(root: str | Path, incomplete: bool = False, dry_run: bool = False) -> 
         dry_run: remove nothing.
 
     Returns:
-        Columns path, reason, bytes.
+        Columns path, reason, bytes. What cannot be read or removed is left, with a warning.
 
     Raises:
         InputError: no such folder.
-        CacheError: a file cannot be removed.
     """
     rows = []
     for path, owner in _candidates(_folder(root)):
-        with held_if_free(owner) as free:
-            reason = _useless(path, owner, incomplete) if free else ""
-            if not reason:
-                continue
-            rows.append((str(path), reason, path.stat().st_size))
-            if not dry_run:
-                with writing(path):
-                    path.unlink()
-                    if reason == "incomplete":
-                        derived_path(path).unlink(missing_ok=True)
+        try:
+            with held_if_free(owner) as free:
+                reason = _useless(path, owner, incomplete) if free else ""
+                if not reason:
+                    continue
+                rows.append((str(path), reason, path.stat().st_size))
+                if not dry_run:
+                    _remove(path, reason)
+        except (CacheError, OSError) as error:  # of one file; the others are none the worse
+            log.warning("%s", error)
     return pd.DataFrame(rows, columns=["path", "reason", "bytes"])
+
+
+def _remove(path: Path, reason: str) -> None:
+    with writing(path):
+        path.unlink()
+        if reason == "incomplete":
+            derived_path(path).unlink(missing_ok=True)
 
 
 def _folder(root: str | Path) -> Path:
@@ -113,11 +120,18 @@ def _folder(root: str | Path) -> Path:
     return Path(root)
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Files of arrays by image."""
-    for path in sorted(root.rglob("*.h5")):
-        if not path.name.endswith(DERIVED) and not path.name.startswith("."):
+def _files(root: Path, unread: list[OSError]) -> Iterator[Path]:
+    """Files of arrays by image; folders that cannot be read are added to `unread`."""
+    for path in _walk(root, unread):
+        if path.suffix == ".h5" and not path.name.endswith(DERIVED) and path.name[0] != ".":
             yield path
+
+
+def _walk(root: Path, unread: list[OSError]) -> Iterator[Path]:
+    """All files below a folder, in order."""
+    for folder, names, files in os.walk(root, onerror=unread.append):
+        names.sort()
+        yield from (Path(folder, name) for name in sorted(files))
 
 
 def _row(file: BlockFile) -> dict[str, Any]:
@@ -136,15 +150,9 @@ def _row(file: BlockFile) -> dict[str, Any]:
     }
 
 
-def _names(file: BlockFile) -> list[str]:
-    if "image" in file.arrays:
-        return [name.decode() for name in file.read("image")]
-    return [str(image) for image in range(file.images)]
-
-
 def _candidates(root: Path) -> Iterator[tuple[Path, Path]]:
     """Files that the cache itself may have made, and the file whose lock covers each."""
-    for path in sorted(root.rglob("*")):
+    for path in _walk(root, []):
         folders = path.relative_to(root).parts[:-1]
         if not path.is_file() or not any(OURS.fullmatch(folder) for folder in folders):
             continue

@@ -98,7 +98,10 @@ class Target:
         if file is None:
             return False
         with file:
-            return file.complete and not file.damage()
+            whole = file.complete and not file.damage()
+            if whole:
+                file.trust()
+            return whole
 
     def resume(self) -> BlockFile | None:
         """The file that is there, open for filling, or None; its lock has to be held.
@@ -114,7 +117,7 @@ class Target:
         if file is not None:
             damage = file.damage()
             for block, reason in damage.items():
-                first, last = self._images(file, block)
+                first, last = file.ends(block)
                 log.warning(
                     "%s: block %d (%s to %s) is damaged: %s; computing it again",
                     *(self.path, block, first, last, reason),
@@ -183,10 +186,6 @@ class Target:
                 return self.sketch.difference(sketch_in(file)) if same else ""
         except (FileNotFoundError, CacheError):
             return ""  # what is wrong with it is said when it is opened
-
-    def _images(self, file: BlockFile, block: int) -> tuple[str, str]:
-        start, stop = file.rows(block)
-        return self.names[start].decode(), self.names[stop - 1].decode()
 
 
 def targets(

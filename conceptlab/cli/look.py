@@ -113,7 +113,7 @@ def cache_verify(cache: CacheOpt = None) -> None:
         show(damage)
     if len(damage):
         what = "1 block or file is" if len(damage) == 1 else f"{len(damage)} blocks or files are"
-        raise UnfinishedError(f"{what} damaged; the command that made it repairs it")
+        raise UnfinishedError(f"{what} damaged or unreadable; the command that made it repairs it")
     if not options.json:
         typer.echo("no damage")
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 from conceptlab.activations.lock import held
 from conceptlab.errors import CacheError, InputError
-from conceptlab.files import atomic_path, write_text
+from conceptlab.files import atomic_path, sweep, write_text
 from conceptlab.keys import canonical, digest
 from conceptlab.probes.resampled import VectorDistribution
 from conceptlab.vectors import ConceptVectors
@@ -94,6 +94,7 @@ class RunFolder:
         self.path = Path(path)
         self.models: list[str] = []  # the study's order; others follow in order of their making
         self._require(self.path / "steps")
+        sweep(self.path)
 
     def _require(self, folder: Path) -> None:
         """Make a folder of the run unless it is there, and raise unless it can be written."""

@@ -1,3 +1,8 @@
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from test_extract import break_at
@@ -145,3 +150,53 @@ def test_a_missing_folder_is_one_sentence(tmp_path):
     for function in (cache_table, verify, prune):
         with pytest.raises(InputError, match="no cache folder"):
             function(tmp_path / "none")
+
+
+def test_one_unreadable_file_stops_nothing(root, caplog):
+    folder = one(root, "relu1.h5").parent
+    (folder / "loop.h5").symlink_to(folder / "loop.h5")
+    (folder / ".x.h5.ab12.tmp").write_bytes(b"1")
+    os.mkfifo(folder / "pipe.h5")
+    assert len(cache_table(root)) == 3
+    assert "loop.h5" in caplog.text
+    found = verify(root)
+    assert {p.rpartition("/")[2] for p in found["path"]} == {"loop.h5", "pipe.h5"}
+    assert set(found["block"]) == {-1}
+    gone = prune(root)
+    assert {p.rpartition("/")[2] for p in gone["path"]} == {".x.h5.ab12.tmp"}
+
+
+@pytest.fixture
+def stranger():
+    """A function that calls another without the rights of root."""
+
+    def call(function, *args):
+        own = os.geteuid()
+        os.seteuid(65534 if own == 0 else own)
+        try:
+            return function(*args)
+        finally:
+            os.seteuid(own)
+
+    return call
+
+
+def test_what_cannot_be_read_is_no_undamaged(root, stranger):
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        copy = Path(shutil.copytree(root, Path(place, "cache")))
+        assert stranger(verify, copy).empty
+        one(copy, "conv2.h5").chmod(0)
+        derived_write(one(copy, "relu1.h5"), "active", "0.005", {"index": np.ones(5)})
+        derived_path(one(copy, "relu1.h5")).chmod(0)
+        found = stranger(verify, copy)
+        assert len(found) == 2
+        assert all("Permission denied" in reason for reason in found["reason"])
+        assert len(stranger(cache_table, copy)) == 2
+        folder = one(copy, "8x8.h5").parent
+        folder.chmod(0)
+        found = stranger(verify, copy).set_index("path")
+        assert found.loc[str(folder), "reason"] == "cannot be read (Permission denied)"
+        folder.chmod(0o755)
+        assert one(copy, "relu1.derived.h5").exists()
+        assert prune(copy).empty  # unreadable is not damaged

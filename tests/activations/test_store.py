@@ -1,8 +1,10 @@
+import os
 import pickle
 
 import numpy as np
 import pytest
 
+import conceptlab as cl
 from conceptlab.activations.extract import extract
 from conceptlab.activations.store import Activations, folder_name, safe_name
 from conceptlab.errors import CacheError
@@ -87,3 +89,55 @@ def test_names_are_made_safe_and_stay_different(name):
     assert safe_name("features.12") == "features.12"
     assert safe_name("a b") != safe_name("a/b")
     assert folder_name("net", "0123456789abcdef") == "net-01234567"
+
+
+def damaged(path, name, row):
+    from conceptlab.activations.blockfile import BlockFile
+
+    with BlockFile(path) as file:
+        extent = file.arrays[name]
+    content = bytearray(path.read_bytes())
+    content[extent.offset + row * extent.row_bytes] ^= 1
+    path.write_bytes(content)
+    state = path.stat()
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 10**9))
+
+
+@pytest.mark.parametrize("name", ["activations", "pooled"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda acts: acts.array,
+        lambda acts: acts.pooled,
+        lambda acts: acts.read(5, 6),
+        lambda acts: acts.read_pooled(np.array([4])),
+        lambda acts: acts.thresholds(0.1),
+        lambda acts: acts.active(0.1),
+        lambda acts: cl.sample(acts),
+    ],
+)
+def test_a_damaged_block_is_named_when_it_is_first_read(relu2, name, use):
+    damaged(relu2.path, name, 5)
+    opened = Activations(relu2.path)
+    with pytest.raises(CacheError, match=r"block 1 \(train/04 to val/00\) is damaged.*repair it"):
+        use(opened)
+    assert opened.read(0, 4).shape == (4, 6, 7, 7)  # the others are whole
+    assert opened.read(8, 13).shape == (5, 6, 7, 7)
+
+
+def test_a_block_is_verified_once(relu2, monkeypatch):
+    from conceptlab.activations.blockfile import BlockFile
+
+    checked = []
+    original = BlockFile.checksum
+    monkeypatch.setattr(BlockFile, "checksum", lambda s, b: checked.append(b) or original(s, b))
+    Activations(relu2.path).array.sum()
+    assert checked == []  # this process has just written them
+    os.utime(relu2.path)
+    opened = Activations(relu2.path)
+    opened.read(3, 5)
+    opened.read(3, 5)
+    assert sorted(checked) == [0, 1]
+    opened.pooled.sum()
+    Activations(relu2.path).array.sum()
+    assert sorted(checked) == [0, 1, 2, 3]
