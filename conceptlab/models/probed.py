@@ -134,6 +134,12 @@ class ProbedModel:
         tensors: Iterator[Tensor] = self.module.parameters()
         return next(tensors, torch.empty(0)).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in: the type of its first floating-point parameter, or float32."""
+        kinds = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        return next(kinds, torch.float32)
+
     def to(self, device: str | torch.device) -> "ProbedModel":
         """Move the network.
 
@@ -155,11 +161,11 @@ class ProbedModel:
         return see(image, self.preprocessing.geometry)
 
     def normalise(self, batch: Tensor) -> Tensor:
-        """(n, S, S, 3) uint8 to (n, 3, S, S) float32 on the network's device, channels last."""
+        """(n, S, S, 3) uint8 to (n, 3, S, S) of the network's type and device, channels last."""
         rows = batch.to(self.device).flatten(2)  # long inner loops: channels would be three steps
         scale, shift = self._scale.to(self.device), self._shift.to(self.device)
         values = torch.addcmul(shift, rows.to(torch.float32), scale)
-        return values.view(batch.shape).permute(0, 3, 1, 2)
+        return values.view(batch.shape).permute(0, 3, 1, 2).to(self.dtype)
 
     def prepare(self, images: Sequence[Image.Image]) -> Tensor:
         """Pictures as the network's input (n, 3, S, S)."""
@@ -278,7 +284,7 @@ class ProbedModel:
     @cached_property
     def _layers(self) -> pd.DataFrame:
         size = self.preprocessing.geometry.size
-        image = torch.zeros(1, 3, size, size, device=self.device)
+        image = torch.zeros(1, 3, size, size, device=self.device, dtype=self.dtype)
         found: dict[str, dict[str, Any]] = {}
         tracker = FieldTracker(image)
 

@@ -57,7 +57,7 @@ class Tangent:
         self._model, self._layer, self._output = model, model.resolve([layer])[0], output
         size = model.preprocessing.geometry.size
         noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-        self._picture = noise.to(model.device)
+        self._picture = noise.to(model.device, model.dtype)
         self.forward, self.classes, self._silent = True, 0, False
         self.forward = self._forward_agrees()
         self.alone = self._is_alone()
@@ -74,7 +74,7 @@ class Tangent:
         Returns:
             (n, C).
         """
-        given = torch.from_numpy(np.ascontiguousarray(values)).to(self._model.device, torch.float32)
+        given = torch.from_numpy(np.ascontiguousarray(values)).to(self._model.device)
         return _array(self._along(self._picture, partial(_only, places=places), given)[1])
 
     def of_pictures(self, batch: Tensor, places: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -172,6 +172,8 @@ def _torch(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle protocols: what follows says enough
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise ModelError(f"cannot read {path} ({error.strerror})") from error
     except Exception as error:  # damaged bytes make torch's reader raise anything
         if isinstance(error, pickle.UnpicklingError) and _is_foreign(path, str(error).lower()):
             raise ModelError(

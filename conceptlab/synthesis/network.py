@@ -15,7 +15,8 @@ from conceptlab.models.watch import watch
 from conceptlab.synthesis.objective import SCORES
 from conceptlab.synthesis.redirect import redirecting
 
-#: From inputs (n, 3, S, S) to outputs (n, K, H, W) by layer, scores (n, classes) under SCORES.
+#: From float32 inputs (n, 3, S, S) to outputs (n, K, H, W) by layer, and scores (n, classes) under
+#: SCORES, in float32 too.
 Pass = Callable[[Tensor], dict[str, Tensor]]
 
 
@@ -37,10 +38,10 @@ def passes(
     found: dict[str, Tensor] = {}
 
     def keep(layer: str, grid: Tensor) -> None:
-        found[layer] = grid.clone()
+        found[layer] = grid.to(torch.float32, copy=True)
 
     def returned(_: object, __: object, result: object) -> None:
-        found[SCORES] = scores_of(result, output)
+        found[SCORES] = scores_of(result, output).to(torch.float32)
 
     with changing(model, {}):
         hook = model.module.register_forward_hook(returned) if scores else None
@@ -51,7 +52,7 @@ def passes(
                 def outputs(inputs: Tensor) -> dict[str, Tensor]:
                     found.clear()
                     with _sized(model, inputs):
-                        run(inputs)
+                        run(inputs.to(model.dtype))
                     return dict(found)
 
                 yield outputs
