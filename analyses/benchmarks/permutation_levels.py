@@ -1,11 +1,14 @@
 """False positive rates and power of every permutation test, over many data sets.
 
-    python analyses/benchmarks/permutation_levels.py [--repeats 4000]
+    python analyses/benchmarks/permutation_levels.py [--repeats 4000] [--only neighbours]
 
-Under the null nothing relates to anything, in the way that each test takes for granted: units are
-exchangeable for neighbours, concepts of a category for analogies, items for the comparisons, runs
-for zoom. A test at 0.05 should then reject 0.05 of the data sets. Power is the share rejected where
-an effect is planted. One JSON line a test; slower tests take fewer data sets.
+Under the null nothing relates to anything, in the way that each test takes for granted: concepts of
+a category are exchangeable for analogies, items for the comparisons, runs for zoom. The nulls of
+neighbours are the hard ones: units of unequal scales (log-normal), correlated units, heavy tails,
+few concepts of many units and the reverse. A test at 0.05 should then reject 0.05 of the data sets.
+Power is the share rejected where an effect is planted. One JSON line a test, with the Monte Carlo
+standard error of the level; slower tests take fewer data sets. `--only` picks tests by a part of
+their name.
 """
 
 import argparse
@@ -23,12 +26,42 @@ CONCEPTS, UNITS = 20, 16
 Rows = np.ndarray
 
 
-def neighbours(rng: np.random.Generator, planted: bool) -> float:
+def neighbours(
+    make: Callable[[np.random.Generator, tuple[int, int]], Rows],
+    shape: tuple[int, int] = (CONCEPTS, UNITS),
+    center: bool = False,
+) -> Callable[[np.random.Generator, bool], float]:
     """The first neighbour of the first concept; planted: it points half its way."""
-    rows = rng.normal(size=(CONCEPTS, UNITS))
-    if planted:
-        rows[1] += 2 * rows[0]
-    return float(cl.neighbours(rows, 1, DRAWS, _seed(rng))["p_value"].iloc[0])
+
+    def chance(rng: np.random.Generator, planted: bool) -> float:
+        rows = make(rng, shape)
+        if planted:
+            rows[1] += 2 * rows[0]
+        found = cl.neighbours(rows, 1, DRAWS, _seed(rng), center=center)
+        return float(found["p_value"].iloc[0])
+
+    return chance
+
+
+def equal(rng: np.random.Generator, shape: tuple[int, int]) -> Rows:
+    """Units of one scale."""
+    return rng.normal(size=shape)
+
+
+def scaled(spread: float) -> Callable[[np.random.Generator, tuple[int, int]], Rows]:
+    """Units whose scales are log-normal, with that standard deviation of the logarithm."""
+    return lambda rng, shape: rng.normal(size=shape) * np.exp(spread * rng.normal(size=shape[1]))
+
+
+def correlated(rng: np.random.Generator, shape: tuple[int, int]) -> Rows:
+    """Units that correlate by 0.8 with the next one, 0.64 with the one after, ..."""
+    far = np.abs(np.subtract.outer(np.arange(shape[1]), np.arange(shape[1])))
+    return rng.normal(size=shape) @ np.linalg.cholesky(0.8**far).T
+
+
+def heavy(rng: np.random.Generator, shape: tuple[int, int]) -> Rows:
+    """Weights of Student's t with two degrees of freedom, whose variance is infinite."""
+    return rng.standard_t(2, size=shape)
 
 
 def analogies(rng: np.random.Generator, planted: bool) -> float:
@@ -93,7 +126,16 @@ def _vectors(rows: Rows, categories: list[str]) -> cl.ConceptVectors:
 
 #: Test, share of the data sets that it takes.
 TESTS: dict[str, tuple[Callable[[np.random.Generator, bool], float], float]] = {
-    "neighbours": (neighbours, 1.0),
+    "neighbours, equal scales": (neighbours(equal), 0.5),
+    "neighbours, equal scales, centred": (neighbours(equal, center=True), 0.5),
+    "neighbours, log-normal scales, sd 1": (neighbours(scaled(1)), 0.5),
+    "neighbours, log-normal scales, sd 2": (neighbours(scaled(2)), 0.5),
+    "neighbours, log-normal scales, sd 2, centred": (neighbours(scaled(2), center=True), 0.5),
+    "neighbours, correlated units": (neighbours(correlated), 0.5),
+    "neighbours, correlated units, 80 concepts": (neighbours(correlated, (80, UNITS)), 0.25),
+    "neighbours, heavy tails": (neighbours(heavy), 0.5),
+    "neighbours, 6 concepts of 128 units": (neighbours(scaled(1), (6, 128)), 0.5),
+    "neighbours, 100 concepts of 6 units": (neighbours(scaled(1), (100, 6)), 0.25),
     "analogies": (analogies, 1.0),
     "distance": (comparison(lambda a, b, **k: _measure("distance", a, b, **k)), 0.5),
     "rsa spearman": (comparison(cl.rsa), 0.25),
@@ -126,8 +168,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="part of a test's name")
     arguments = parser.parse_args()
-    for name, (test, share) in TESTS.items():
+    tests = {name: test for name, test in TESTS.items() if arguments.only in name}
+    for name, (test, share) in tests.items():
         repeats = max(100, int(share * arguments.repeats))
         false = rate(test, repeats, False, arguments.seed)
         error = np.sqrt(LEVEL * (1 - LEVEL) / repeats)

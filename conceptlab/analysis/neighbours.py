@@ -14,13 +14,17 @@ from tqdm.auto import tqdm
 
 from conceptlab.analysis.directions import Directions, directions_of, require_number
 from conceptlab.errors import InputError
+from conceptlab.numerics.decorrelate import uncorrelated_axes
 from conceptlab.numerics.parallel import ordered_map
+from conceptlab.numerics.testing import benjamini_hochberg, permutation_p
 from conceptlab.vectors import ConceptVectors, unit_rows
 
 Floats = NDArray[np.float64]
-CELLS = 2_000_000  # cosines of permuted queries held at a time
+CELLS = 2_000_000  # cosines of queries with other signs held at a time
+FOLDS = 10  # of concepts at least: the axes of each are learned from the others
+WORK = 20_000_000  # of K^3, that may be spent on more folds
+UNTESTED = "no sign changes the cosine: there is nothing to test"
 SLOW = 2.0  # seconds after which a bar is worth showing
-EQUAL = 1e-12  # cosines that differ by less are equal
 
 
 def neighbours(
@@ -28,24 +32,29 @@ def neighbours(
 ) -> pd.DataFrame:
     """The k nearest concepts of every concept, and whether they are nearer than chance.
 
-    The test permutes the query's coordinates among the units and holds the other vectors fixed;
+    The test flips the signs of the query's coordinates at random and holds the other vectors fixed;
     its statistic is the cosine of the r-th nearest among all others, so that having picked the
-    best of many is part of the null. All concepts share one set of permutations. It assumes units
-    that are exchangeable under the null: where some weigh more than others in every concept, or
-    all vectors share a direction, that counts as similarity. `center=True` takes the shared
-    direction out. Phipson & Smyth 2010: the given order counts as one permutation.
+    best of many is part of the null. Signs keep the size of every coordinate, so units may weigh
+    as unequally as they will, and tails be heavy; permuted coordinates would call up to 90 % of
+    unrelated vectors near. Coordinates are taken along the axes in which the other concepts
+    do not correlate (`conceptlab.numerics.decorrelate`), which are the units themselves where
+    concepts are too few to say otherwise. Of 20 concepts or fewer with strongly correlated units it
+    rejects 7 to 11 % of unrelated vectors at 5 %. A direction that all vectors share is such an
+    axis, and its sign chance; `center=True` takes it out of the cosines as well. Phipson & Smyth
+    2010: the given signs count as one draw.
 
     Args:
         vectors: `ConceptVectors`, or an array (n, K).
         k: neighbours of each.
-        draws: permutations of each query; 0 for no test.
-        seed: of the permutations.
+        draws: of signs for each query; 0 for no test.
+        seed: of the signs.
         center: see each concept from the mean of the other unit vectors. The cosine of a with b
             then need not be that of b with a.
 
     Returns:
         Columns concept, category, rank (from 1), neighbour, cosine, p_value, p_adjusted
-        (Benjamini & Hochberg 1995, over the concepts, for each rank).
+        (Benjamini & Hochberg 1995, over the concepts, for each rank), note (why there is no
+        p-value: one-hot vectors of different units are at right angles whatever the signs).
 
     Raises:
         InputError: fewer than two concepts (three where they are centred) with a vector.
@@ -54,47 +63,83 @@ def neighbours(
     require_number(draws, "draws", 0)
     space = directions_of(vectors, 3 if center else 2, "finding neighbours")
     k = min(k, len(space) - 1)
-    units = np.tile(np.arange(space.rows.shape[1]), (draws, 1))
-    orders = np.random.default_rng(seed).permuted(units, axis=1)
-    search = _Search(space.rows, k, orders, center)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (draws, space.rows.shape[1]))
+    folds = _folds(space)
+    axes = _axes(space.rows, folds, center) if draws else []
+    search = _Search(space.rows, k, signs, center, folds, axes)
     found = list(
         tqdm(ordered_map(search.around, range(len(space))), desc="neighbours", total=len(space),
              delay=SLOW, leave=False)
     )  # fmt: skip
-    places, cosines, above = (np.stack(part) for part in zip(*found, strict=True))
-    chances = (1 + above) / (1 + draws) if draws else np.full(cosines.shape, np.nan)
-    return _neighbour_table(space, places, cosines, chances)
+    places, cosines, chances = (np.stack(part) for part in zip(*found, strict=True))
+    return _neighbour_table(space, places, cosines, chances, draws > 0)
+
+
+def _folds(space: Directions) -> NDArray[np.int64]:
+    """(n,) the fold of each concept, by name: its axes are learned from the other folds."""
+    count, units = space.rows.shape
+    folds = np.empty(count, dtype=np.int64)
+    folds[space.order] = np.arange(count) % min(count, max(FOLDS, WORK // units**3))
+    return folds
+
+
+def _axes(rows: Floats, folds: NDArray[np.int64], center: bool) -> list[Floats | None]:
+    """The axes of each fold's queries, learned from the concepts of the other folds."""
+    parts = [rows[folds != fold] for fold in range(int(folds.max()) + 1)]
+    if center:
+        parts = [unit_rows(part - part.mean(axis=0)) for part in parts]
+    return [uncorrelated_axes(part) for part in parts]
 
 
 @dataclass(frozen=True)
 class _Search:
-    """Neighbours of one query, and how often those of its permutations are as near."""
+    """Neighbours of one query, and how often it is as near with other signs.
+
+    Args:
+        rows: (n, K) at unit length.
+        k: neighbours.
+        signs: (R, K) drawn.
+        center: see `neighbours`.
+        folds: (n,) of each concept.
+        axes: of each fold's queries, as columns (K, K); None for the units themselves.
+    """
 
     rows: Floats
     k: int
-    orders: NDArray[np.int64]
+    signs: Floats
     center: bool
+    folds: NDArray[np.int64]
+    axes: list[Floats | None]
 
-    def around(self, place: int) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
-        """(k,) places, (k,) cosines and (k,) numbers of permutations as near, nearest first."""
+    def around(self, place: int) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """(k,) places, (k,) cosines and (k,) chances of cosines as high, nearest first."""
         query, rows = self._seen_from_others(place)
         cosines = rows @ query
         cosines[place] = -np.inf
         nearest = np.argsort(-cosines, kind="stable")[: self.k]
-        above = np.zeros(self.k, dtype=np.int64)
+        return nearest, cosines[nearest], self._chances(place, cosines[nearest])
+
+    def _chances(self, place: int, observed: Floats) -> Floats:
+        """(k,) of the r-th nearest being as near with random signs."""
+        if not len(self.signs):
+            return np.full(self.k, np.nan)
+        query, rows = self._seen_from_others(place)
+        axes = self.axes[self.folds[place]]
+        if axes is not None:
+            query, rows = query @ axes, rows @ axes
+        null = np.empty((len(self.signs), self.k))
         block = max(1, CELLS // max(rows.shape))
-        for start in range(0, len(self.orders), block):
-            chance = query[self.orders[start : start + block]] @ rows.T
+        for start in range(0, len(self.signs), block):
+            chance = (self.signs[start : start + block] * query) @ rows.T
             chance[:, place] = -np.inf
             top = np.partition(chance, len(rows) - self.k, axis=1)[:, len(rows) - self.k :]
-            above += (-np.sort(-top, axis=1) >= cosines[nearest] - EQUAL).sum(axis=0)
-        return nearest, cosines[nearest], above
+            null[start : start + block] = -np.sort(-top, axis=1)
+        return np.array([permutation_p(float(c), null[:, r]) for r, c in enumerate(observed)])
 
     def _seen_from_others(self, place: int) -> tuple[Floats, Floats]:
         """The query and all rows; the mean that is taken off leaves the query out.
 
-        Were the query in the mean, it would lean away from the others and never from its own
-        permutations.
+        Were the query in the mean, it would lean away from the others and never with other signs.
         """
         if not self.center:
             return self.rows[place], self.rows
@@ -104,19 +149,17 @@ class _Search:
 
 
 def _neighbour_table(
-    space: Directions, places: NDArray[np.int64], cosines: Floats, chances: Floats
+    space: Directions, places: NDArray[np.int64], cosines: Floats, chances: Floats, tested: bool
 ) -> pd.DataFrame:
-    from scipy.stats import false_discovery_control
-
     k = places.shape[1]
-    tested = np.isfinite(chances).all()
-    adjusted = false_discovery_control(chances, axis=0) if tested else chances
+    adjusted = np.column_stack([benjamini_hochberg(rank) for rank in chances.T])
     return pd.DataFrame(
         {
             "concept": np.repeat(space.names, k), "category": np.repeat(space.categories, k),
             "rank": np.tile(np.arange(1, k + 1), len(space)),
             "neighbour": np.array(space.names)[places.ravel()], "cosine": cosines.ravel(),
             "p_value": chances.ravel(), "p_adjusted": adjusted.ravel(),
+            "note": np.where(np.isnan(chances.ravel()) & tested, UNTESTED, ""),
         }
     )  # fmt: skip
 
