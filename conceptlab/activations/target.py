@@ -203,31 +203,47 @@ def targets(
     Raises:
         InputError: an unknown dtype, or no images a batch.
         LayerError: an unknown layer.
+        ActivationError: a layer that gives other values in every pass.
     """
+    from conceptlab.models.steadiness import batch_dependent
+
     if dtype not in DTYPES:
         raise InputError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r}")
     if batch_size < 1:
         raise InputError(f"batch_size is at least 1; got {batch_size}")
     names = model.resolve([layers] if isinstance(layers, str) else layers)
     table = model.layers().set_index("layer")["shape"]
-    folder = cache_root(cache) / folder_name(model.name, model.fingerprint)
-    folder = folder / folder_name(data.name, data.fingerprint)
+    common = _spec(model, data, dtype)  # fingerprints are taken once
+    fingerprint = common["model"]["fingerprint"]
+    folder = cache_root(cache) / folder_name(model.name, fingerprint)
+    folder = folder / folder_name(data.name, common["data"]["fingerprint"])
     images = np.char.encode(data.names, "utf-8")
     sketches = model.sketch(names, _some(data))
+    mixed = batch_dependent(model, names, sketches, fingerprint)
+    if mixed:
+        log.warning(
+            "%s gives a picture other values in another batch (batch statistics, or quantization "
+            "by the batch's range), at %s: what is cached holds for batches of %d in the order of "
+            "the data set, and --batch-size is part of its key",
+            *(model.name, ", ".join(mixed), batch_size),
+        )
     recorded = _recorded(model, data, batch_size, device)
     suffix = "" if dtype == "float16" else f".{dtype}"
-    return [
-        Target(
-            path=folder / f"{safe_name(layer)}{suffix}.h5",
-            spec=_spec(model, data, layer, dtype),
+    found = []
+    for layer in names:
+        batch = {"batch": batch_size} if layer in mixed else {}
+        ending = f"{suffix}.batch{batch_size}" if batch else suffix
+        target = Target(
+            path=folder / f"{safe_name(layer)}{ending}.h5",
+            spec={**common, "layer": layer, **batch},
             shape=(len(images), *table[layer]),
             names=images,
             block=batch_size,
             sketch=sketches[layer],
             recorded=recorded,
-        ).beside()
-        for layer in names
-    ]
+        )
+        found.append(target.beside())
+    return found
 
 
 def _some(data: "ProbeDataset") -> "dict[str, Image]":
@@ -271,8 +287,8 @@ def readable(size: float) -> str:
     return f"{size / 1000**power:.3g} {('B', 'KB', 'MB', 'GB', 'TB')[power]}"
 
 
-def _spec(model: "ProbedModel", data: "ProbeDataset", layer: str, dtype: str) -> dict[str, Any]:
-    """What the values depend on, and no name that somebody chose."""
+def _spec(model: "ProbedModel", data: "ProbeDataset", dtype: str) -> dict[str, Any]:
+    """What the values of every layer depend on, and no name that somebody chose."""
     return {
         "schema": SCHEMA,
         "model": {
@@ -280,7 +296,6 @@ def _spec(model: "ProbedModel", data: "ProbeDataset", layer: str, dtype: str) ->
             "preprocessing": model.preprocessing.spec(),
         },
         "data": {"fingerprint": data.fingerprint},
-        "layer": layer,
         "dtype": dtype,
     }
 

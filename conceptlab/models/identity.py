@@ -64,6 +64,29 @@ def sketches(
     Returns:
         Layer to its sketch; the fixed pictures come first.
     """
+    fixed = fixed_inputs(model)
+    return run_sketches(model, layers, [fixed, dict(pictures or {})])
+
+
+def fixed_inputs(model: "ProbedModel") -> dict[str, Image.Image]:
+    """The fixed pictures of a network, of a size that is not resampled."""
+    geometry = model.preprocessing.geometry
+    return fixed_pictures(geometry.resize or geometry.size)
+
+
+def run_sketches(
+    model: "ProbedModel", layers: Sequence[str], batches: Sequence[Mapping[str, Image.Image]]
+) -> dict[str, Sketch]:
+    """What some layers give for pictures, in the batches that they come in, if not empty.
+
+    Args:
+        model: the network.
+        layers: as `ProbedModel.resolve` gives them.
+        batches: pictures by name.
+
+    Returns:
+        Layer to its sketch, the pictures in the order of the batches.
+    """
     parts: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in layers}
     types: dict[str, str] = {}
 
@@ -71,14 +94,10 @@ def sketches(
         types[layer] = str(grid.dtype).removeprefix("torch.")
         parts[layer].append(_cells(grid))
 
-    geometry = model.preprocessing.geometry
-    fixed = fixed_pictures(geometry.resize or geometry.size)  # of a size that is not resampled
-    more = dict(pictures or {})
+    names = tuple(name for batch in batches for name in batch)
     with torch.inference_mode(), _full_precision(model), watch(model.module, layers, keep) as run:
-        for batch in (fixed, more):
-            if batch:
-                run(model.prepare(list(batch.values())))
-    names = (*fixed, *more)
+        for batch in filter(None, batches):
+            run(model.prepare(list(batch.values())))
     return {layer: Sketch(np.concatenate(parts[layer]), types[layer], names) for layer in layers}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from conceptlab.errors import InputError
+from conceptlab.errors import InputError, ModelError
 from conceptlab.models import builtin, file, timm, torchvision
 from conceptlab.models.probed import Preprocessing, ProbedModel
 from conceptlab.models.source import SOURCES, Built
@@ -95,12 +95,18 @@ def _build(
     if isinstance(spec, nn.Module):
         if size is None:
             raise InputError("say the input size of the module: size=PIXELS")
-        module = copy.deepcopy(spec) if untrained else spec
-        built = Built(module, type(spec).__name__, code=_source_of(spec))
+        plain = getattr(spec, "_orig_mod", spec)  # what torch.compile wraps
+        module = copy.deepcopy(plain) if untrained else plain
+        built = Built(module, type(plain).__name__, code=_source_of(plain))
         own = True
     else:
         built = _from_source(spec, bare=untrained or weights is not None)
         own = spec.startswith("file:")
+    if isinstance(built.module, torch.jit.ScriptModule):
+        raise ModelError(
+            f"{built.name} is a TorchScript network, whose layers cannot be read or changed; give "
+            "the Python module that it was made from"
+        )
     if untrained and own and weights is None:
         redraw_weights(built.module)
     return built

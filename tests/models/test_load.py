@@ -297,3 +297,21 @@ def test_the_source_of_a_ready_module_counts():
     one, again, other = (load_model(make(), size=8) for make in (first, first, second))
     assert repr(one.module) == repr(other.module)
     assert one.fingerprint == again.fingerprint != other.fingerprint
+
+
+def traced(module):
+    return torch.jit.trace(module, torch.zeros(1, 3, 8, 8))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("script", [torch.jit.script, traced])
+def test_torchscript_is_refused_in_a_sentence(script):
+    with pytest.raises(ModelError, match="is a TorchScript network, whose layers cannot be read"):
+        load_model(script(nn.Sequential(nn.Conv2d(3, 4, 3)).eval()), size=8)
+
+
+def test_a_compiled_network_is_the_one_that_was_compiled():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3))
+    model = load_model(torch.compile(module), size=8)
+    assert model.layers()["layer"].tolist() == ["0"]
+    assert model.module is module
