@@ -274,15 +274,17 @@ def test_a_reader_that_has_seen_enough(tmp_path):
     assert done.stderr == ""
 
 
-def test_ctrl_c_says_that_the_same_command_continues(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_say_that_the_same_command_continues(tmp_path, number, code):
     command = [sys.executable, "-m", "conceptlab.cli", "extract", MODEL, "scenes:n=1500", *LAYER]
     command += ["--cache", str(tmp_path), "--batch-size", "8"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.rglob("features.17.h5")) and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.communicate(timeout=60)[1].endswith(
         "interrupted; the same command continues where it stopped\n"
     )
-    assert process.returncode == 130
+    assert process.returncode == code
+    assert not [p for p in tmp_path.rglob("*") if p.name.endswith((".lock", ".tmp"))]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -15,12 +15,13 @@ from conceptlab.cli import vectors as vectors
 from conceptlab.cli import work as work
 from conceptlab.cli.options import LAST_SEED, app, options
 from conceptlab.errors import CacheError, ConceptlabError, UnfinishedError
+from conceptlab.stopping import EXIT_CODE, stoppable
 
 INTERRUPTED = 130
 STOPPED = "interrupted; the same command continues where it stopped"
 EPILOG = (
     "Options of this list may also stand after the command. Exit codes: 0 done, 2 wrong input, 3 "
-    "unfinished and 130 interrupted (the same command continues)."
+    "unfinished, 130 interrupted and 143 terminated (the same command continues)."
 )
 GLOBAL_VALUES = ("--seed", "--device")
 GLOBAL_FLAGS = ("--quiet", "--json", "--debug")
@@ -82,6 +83,13 @@ def main(arguments: list[str] | None = None) -> None:
 
         typer.echo(f"conceptlab {__version__}")
         sys.exit(0)
+    with stoppable() as ending:
+        code = _run(words)
+    sys.exit(EXIT_CODE if code == INTERRUPTED and ending.asked else code)
+
+
+def _run(words: list[str]) -> int:
+    """The exit code of a command; what went wrong is said."""
     try:
         _keep_memory(words)
         code = int(app(words, prog_name="conceptlab", standalone_mode=False) or 0)
@@ -97,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         if "--debug" in words:
             raise
         code = _explain(error)
-    sys.exit(code)
+    return code
 
 
 def _keep_memory(words: list[str]) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from conceptlab.errors import InputError, UnfinishedError
+from conceptlab.study.worker import begin, work
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,12 +50,12 @@ def spread(
 
 
 def _in_processes(function: Callable[[T], R], items: Sequence[T], count: int) -> list[R]:
-    """As `spread`; Ctrl-C ends the processes, and only this one speaks of it."""
+    """As `spread`; Ctrl-C and SIGTERM end the processes, and only this one speaks of it."""
     context = multiprocessing.get_context("spawn")  # threads and numba do not survive a fork
     before = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(count, context, _own_lock) as pool:
+    with ProcessPoolExecutor(count, context, begin) as pool:
         with _deaf():
-            started = [pool.submit(function, item) for item in items]
+            started = [pool.submit(work, function, item) for item in items]
         try:
             return [future.result() for future in started]
         except BrokenProcessPool as error:
@@ -67,13 +68,6 @@ def _in_processes(function: Callable[[T], R], items: Sequence[T], count: int) ->
             for process in set(multiprocessing.active_children()) - before:
                 process.terminate()
             raise
-
-
-def _own_lock() -> None:
-    """A worker's bars share no lock with other processes, so ending it leaves none behind."""
-    from tqdm import tqdm
-
-    tqdm.set_lock(threading.RLock())
 
 
 @contextmanager
