@@ -5,7 +5,6 @@ Fong & Vedaldi 2018 (Net2Vec), section 3.1.1, eq. 1; Bau et al. 2017 (Network Di
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.activations.active import ActiveSet, active_set
+from conceptlab.activations.active import active_set
 from conceptlab.activations.labels import label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
 from conceptlab.numerics.metrics import iou
 from conceptlab.probes.summary import detector_counts, unit_labels
 from conceptlab.probes.tally import Counts, tally, unit_iou
-from conceptlab.vectors import ConceptVectors, qualified_names
+from conceptlab.vectors import ConceptVectors, Space, qualified_names
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
@@ -44,9 +43,9 @@ class Dissection:
         area: {split: (K, C)} pixels in the unit's mask, over the images that count.
         labelled: {split: (C,)} pixels of the concept.
         images: {split: (C,)} images that show the concept.
-        vectors_of: builds one-hot vectors from best units.
         thresholds: (K,) T_k.
         settings: tau, order, scope and the rest.
+        space: of the one-hot vectors.
     """
 
     concepts: pd.DataFrame
@@ -57,7 +56,7 @@ class Dissection:
     images: dict[str, Counts]
     thresholds: NDArray[np.float32]
     settings: dict[str, Any]
-    vectors_of: Callable[[pd.DataFrame], ConceptVectors]
+    space: Space
 
     def iou(self, split: str) -> NDArray[np.float64]:
         """(K, C) IoU_set of a split (eq. 1); NaN where no image of it counts."""
@@ -104,7 +103,9 @@ class Dissection:
     @property
     def vectors(self) -> ConceptVectors:
         """The best units as one-hot vectors; a unit's mask is where its map exceeds one half."""
-        return self.vectors_of(self.best())
+        return unit_vectors(
+            self.space, self.thresholds, self.best(), self.concepts["name"], self.settings
+        )
 
     def labels(self, split: str = "val") -> pd.DataFrame:
         """What each unit is best at: unit, concept, category, iou."""
@@ -176,24 +177,21 @@ def dissect(
         "align_corners": align_corners, "image_level": image_level,
     }  # fmt: skip
 
-    def vectors_of(best: pd.DataFrame) -> ConceptVectors:
-        return unit_vectors(activations, active, best, labels.concepts["name"], settings)
-
     return Dissection(
         labels.concepts, splits, both, area, labelled, images, active.thresholds, settings,
-        vectors_of,
+        activations.space(f"binary@{active.tau}"),
     )  # fmt: skip
 
 
 def unit_vectors(
-    activations: "Activations",
-    active: ActiveSet,
+    space: Space,
+    thresholds: NDArray[np.float32],
     best: pd.DataFrame,
     names: "pd.Series[str]",
     settings: dict[str, Any],
 ) -> ConceptVectors:
     """One-hot rows: weight 1 on each concept's unit and bias -1/2 (section 3.1.2's remark)."""
-    weights = np.zeros((len(best), active.shape[1]))
+    weights = np.zeros((len(best), space.units))
     found = np.flatnonzero(best["unit"] >= 0)
     weights[found, best["unit"].to_numpy()[found]] = 1.0
     return ConceptVectors(
@@ -201,8 +199,8 @@ def unit_vectors(
         bias=np.full(len(best), -0.5),
         concepts=best.drop(columns="concept").assign(name=names),
         kind="unit",
-        space=activations.space(f"binary@{active.tau}"),
-        thresholds=active.thresholds,
+        space=space,
+        thresholds=thresholds,
         provenance=settings,
     )
 

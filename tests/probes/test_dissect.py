@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +135,14 @@ def test_wrong_options_and_foreign_data_are_refused(toy):
     other, _ = toy(images=61)
     with pytest.raises(InputError, match="made from other pictures"):
         dissect(acts, other)
+
+
+def test_a_dissection_travels_to_other_processes(toy):
+    data, acts = toy()
+    found = dissect(acts, data, TAU, label_size=16)
+    back = pickle.loads(pickle.dumps(found))
+    assert back.table.equals(found.table)
+    assert back.best().equals(found.best())
+    assert back.vectors.space == found.vectors.space == acts.space(f"binary@{TAU}")
+    np.testing.assert_array_equal(back.vectors.weights, found.vectors.weights)
+    assert back.vectors.concepts.equals(found.vectors.concepts)
