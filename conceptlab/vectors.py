@@ -338,12 +338,14 @@ class ConceptVectors:
             weights zero, or not finite) never appear.
 
         Raises:
-            InputError: an unknown concept, or one without a vector.
+            InputError: an unknown concept, or one without a vector; a k below 1; a sum of nothing.
         """
         if isinstance(plus, str) or isinstance(minus, str):
             raise InputError("plus and minus take lists of concept names, not one string")
         if not plus and not minus:
             raise InputError("arithmetic needs at least one concept")
+        if k < 1:
+            raise InputError(f"k is the number of concepts to return, at least 1; got {k}")
         rows, usable = unit_rows(self.weights), self.usable
         terms = [(self.index(name), 1.0) for name in plus]
         terms += [(self.index(name), -1.0) for name in minus]
@@ -354,7 +356,9 @@ class ConceptVectors:
                 )
         query = sum((sign * rows[row] for row, sign in terms), np.zeros(self.space.units))
         length = np.linalg.norm(query)
-        cosine = rows[usable] @ query / (length if length > 0 else 1.0)
+        if length <= 1e-12 * max(len(terms), 1):
+            raise InputError("these vectors add up to nothing, which is near to no concept")
+        cosine = rows[usable] @ query / length
         table = pd.DataFrame(
             {
                 "concept": np.array(self.names, dtype=object)[usable],

@@ -62,6 +62,10 @@ def test_shared_names_are_told_apart_by_category():
 def test_one_string_in_place_of_a_list_is_an_error():
     with pytest.raises(InputError, match="lists"):
         make(np.eye(3)).arithmetic("c0")
+    with pytest.raises(InputError, match="at least 1; got -1"):
+        make(np.eye(3)).arithmetic(["c0"], k=-1)
+    with pytest.raises(InputError, match="add up to nothing"):
+        make(np.eye(3)).arithmetic(["c0"], ["c0"])
 
 
 finite = st.floats(-100, 100).filter(lambda x: x == 0 or abs(x) > 1e-3)

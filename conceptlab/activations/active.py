@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.activations.cache import derived_read, derived_write
+from conceptlab.activations.inputs import ActiveChunk
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.running import active_pairs, upper_order_statistic
 
@@ -40,8 +41,12 @@ class ActiveSet:
     index: NDArray[np.uint32]
     shape: tuple[int, int, int, int]
 
-    def of(self, images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """Offsets (n + 1,) and pairs of some images, in their order."""
+    def of(self, images: NDArray[np.int64]) -> ActiveChunk:
+        """The pairs of some images, in their order."""
+        offsets, index = self._pairs(images)
+        return ActiveChunk(offsets, index, self.shape[1], self.shape[2] * self.shape[3])
+
+    def _pairs(self, images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
         counts = self.offsets[images + 1] - self.offsets[images]
         if len(images) and (np.diff(images) == 1).all():
             index = self.index[self.offsets[images[0]] : self.offsets[images[-1] + 1]]

@@ -1,4 +1,4 @@
-"""Active pairs and labels of images, chunk by chunk: the one way in which probes see the data."""
+"""Inputs and labels of images, chunk by chunk: the one way in which probes see the data."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.activations.active import ActiveSet
+from conceptlab.activations.inputs import ChunkInputs, Inputs
 from conceptlab.activations.labels import LabelBlock, LabelStore
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.resample import taps
@@ -20,20 +20,18 @@ Axis = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Chunk:
-    """A few images: what fires in them, and what they show.
+    """A few images: what a layer gives of them, and what they show.
 
     Args:
         images: (n,) rows of the activations.
         label_images: (n,) rows of the labels; the same, unless labels are permuted as a control.
-        offsets: (n + 1,) into index.
-        index: active (unit, cell) pairs, unit * H * W + cell, ascending in each image.
+        inputs: their maps, thresholded or not.
         labels: planes and labelled categories at the label size.
     """
 
     images: NDArray[np.int64]
     label_images: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    index: NDArray[np.uint32]
+    inputs: ChunkInputs
     labels: LabelBlock
 
     def pairs(self, trains: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -52,7 +50,7 @@ class Stream:
     """Some images of a layer with their labels, in chunks of a fixed size.
 
     Args:
-        active: the layer's active pairs.
+        inputs: the layer's.
         labels: the label maps.
         images: (n,) which rows, in which order.
         label_images: (n,) rows of the labels to set beside them; the same rows if not given.
@@ -60,7 +58,7 @@ class Stream:
         image_level: also the concepts that hold for a whole image, as masks of the whole image.
     """
 
-    active: ActiveSet
+    inputs: Inputs
     labels: LabelStore
     images: NDArray[np.int64]
     label_images: NDArray[np.int64] | None = None
@@ -74,7 +72,7 @@ class Stream:
 
     def axes(self) -> tuple[Axis, Axis]:
         """(low, high, t) of the columns and of the rows, as the pixel-wise kernels take them."""
-        height, width = self.active.shape[2:]
+        height, width = self.inputs.shape[2:]
         h, w = self.labels.size
         pair = taps(width, w, self.align_corners), taps(height, h, self.align_corners)
         xs, ys = ((axis.low, axis.high, axis.t.astype(np.float32)) for axis in pair)
@@ -92,6 +90,5 @@ class Stream:
     def _chunk(self, start: int) -> Chunk:
         images = self.images[start : start + CHUNK]
         rows = self.label_rows[start : start + CHUNK]
-        offsets, index = self.active.of(images)
         labels = self.labels.read(rows, image_level=self.image_level)
-        return Chunk(images, rows, offsets, index, labels)
+        return Chunk(images, rows, self.inputs.of(images), labels)

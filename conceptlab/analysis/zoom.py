@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.distances import EmbeddingDistances, embedding_distance
 from conceptlab.analysis.embedding import Items, Which, matched
 from conceptlab.analysis.relabel import relabelling
@@ -106,8 +107,9 @@ class Zoom:
             like_unit, like_r (the most similar unit of any other run).
 
         Raises:
-            InputError: no such concept; a network without units, such as WordNet.
+            InputError: no such concept; a network without units, such as WordNet; a k below 1.
         """
+        require_number(k, "k", 1)
         place = index_of(self.concepts, name)
         runs = {
             (network, number): unit_rows(run.coordinates(network))

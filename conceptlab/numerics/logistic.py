@@ -11,6 +11,7 @@ from conceptlab.numerics.solvers import minimise
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 ROWS = 512  # images read at once
+ROUNDING = 1e-6  # of a unit's size: a spread below it is float32's own, and the unit is constant
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Whitening:
         for start in range(0, len(x), ROWS):
             part = x[start : start + ROWS] - mean
             square += part.T @ part
-        variance = np.diagonal(square) / len(x)
-        spread = np.sqrt(np.where(variance > 1e-12, variance, 1.0))
-        values, axes = np.linalg.eigh(square / len(x) / np.outer(spread, spread))
+        spread = spread_of(mean, np.diagonal(square) / len(x))
+        inverse = np.divide(1.0, spread, out=np.zeros(units), where=spread > 0)
+        values, axes = np.linalg.eigh(square / len(x) * np.outer(inverse, inverse))
         kept = values > 1e-10 * max(values.max(initial=0.0), 1e-30)
-        return cls(mean, spread, axes[:, kept], values[kept])
+        return cls(mean, np.where(spread > 0, spread, 1.0), axes[:, kept], values[kept])
 
     def rotate(self, x: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """(n, K) inputs to (n, R) coordinates, read in pieces."""
@@ -63,6 +64,11 @@ class Whitening:
         """Weights (C, R) and bias (C,) over coordinates to those over the units."""
         plain = (weights @ self.axes.T) / self.spread
         return plain, bias - plain @ self.mean
+
+
+def spread_of(mean: Floats, variance: Floats) -> Floats:
+    """Standard deviations of units; 0 for one that varies by no more than rounding."""
+    return np.where(variance > (ROUNDING * mean) ** 2, np.sqrt(variance), 0.0)
 
 
 def balanced_weights(labels: Flags, counts: NDArray[Any]) -> Floats:

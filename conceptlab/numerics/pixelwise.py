@@ -1,9 +1,10 @@
 """Per-pixel losses and scores of linear concept maps, without ever upsampling K maps.
 
 Fong & Vedaldi 2018, eq. 2-4. A weighted sum of units and bilinear upsampling commute, so each image
-costs one small map per concept that it shows. Per concept and image the pixels are visited once,
-row by row, in cache: interpolate, sigmoid, loss, and the gradient brought back to the cells. The
-arithmetic is float32 per image and float64 across images.
+costs one small map per concept that it shows (`conceptlab.activations.inputs` makes it). Per
+concept and image the pixels are visited once, row by row, in cache: interpolate, sigmoid, loss, and
+the gradient brought back to the cells. The arithmetic is float32 per image and float64 across
+images.
 
 The kernels take one chunk of images (see `conceptlab.activations.stream.Chunk`); letters:
 n images, P planes of labels, J (image, concept) pairs, H W cells, h w label pixels.
@@ -120,17 +121,46 @@ def mark_labelled(pattern, labelled, group, val):
             val[y, x] = np.float32(labelled[pattern[y, x], group])
 
 
-@njit(nogil=True, fastmath=True, error_model="numpy")
-def concept_map(index, weights, bias, cells, out):
-    """Logits at the cells (H * W,) of one image: its active units' weights summed, plus a bias.
+@njit(nogil=True, cache=True)
+def active_maps(offsets, index, pair_offsets, pair_concepts, weights, bias, cells):
+    """Logits at the cells of each (image, concept) pair: active units' weights summed, plus a bias.
 
-    `index` lists the active (unit, cell) pairs as unit * cells + cell.
+    Args:
+        offsets: (n + 1,) into index; index: active (unit, cell) pairs of each image, as
+            unit * cells + cell.
+        pair_offsets: (n + 1,) into pair_concepts: the concepts of each image.
+        weights: (C, K) float32; bias: (C,) float32.
+        cells: H * W.
+
+    Returns:
+        (J, cells) float32.
     """
-    for cell in range(cells):
-        out[cell] = bias
-    for entry in range(index.shape[0]):
-        code = np.int64(index[entry])
-        out[code % cells] += weights[code // cells]
+    maps = np.empty((pair_concepts.shape[0], cells), np.float32)
+    for image in range(offsets.shape[0] - 1):
+        for pair in range(pair_offsets[image], pair_offsets[image + 1]):
+            c = pair_concepts[pair]
+            maps[pair] = bias[c]
+            for entry in range(offsets[image], offsets[image + 1]):
+                code = np.int64(index[entry])
+                maps[pair, code % cells] += weights[c, code // cells]
+    return maps
+
+
+@njit(nogil=True, cache=True)
+def active_gradient(offsets, index, pair_offsets, pair_concepts, d_maps, shape):
+    """The gradient (C, K) of the weights, float64, from that of the maps (J, cells).
+
+    Arguments as in `active_maps`; `shape` is (C, K).
+    """
+    gradient = np.zeros(shape)
+    cells = d_maps.shape[1]
+    for image in range(offsets.shape[0] - 1):
+        for pair in range(pair_offsets[image], pair_offsets[image + 1]):
+            c = pair_concepts[pair]
+            for entry in range(offsets[image], offsets[image + 1]):
+                code = np.int64(index[entry])
+                gradient[c, code // cells] += d_maps[pair, code % cells]
+    return gradient
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
@@ -182,8 +212,7 @@ def _image_loss(wide, ys, pos, val, alpha, mode, stride, gradient):
 
 @njit(nogil=True, cache=True)
 def chunk_loss(
-    offsets,
-    index,
+    maps,
     plane_offsets,
     planes,
     pattern,
@@ -191,69 +220,53 @@ def chunk_loss(
     groups,
     pair_offsets,
     pair_concepts,
-    weights,
-    bias,
     alpha,
     xs,
     ys,
     mode,
     stride,
 ):
-    """Summed loss and gradients of a chunk's (image, concept) pairs.
+    """Summed loss of a chunk's (image, concept) pairs, and its gradient with respect to their maps.
 
     Args:
-        offsets: (n + 1,) into index; index: active (unit, cell) pairs of each image.
+        maps: (J, H * W) float32 logits at the cells.
         plane_offsets: (n + 1,) into planes; planes: (P, h, w) concept ids.
         pattern: (n, h, w) rows of labelled; labelled: (patterns, G); groups: (C,) in 0..G-1.
         pair_offsets: (n + 1,) into pair_concepts: the concepts that each image trains.
-        weights: (C, K) float32; bias: (C,) float32; alpha: (C,) float32.
+        alpha: (C,) float32.
         xs: (low, high, t) of the columns; ys: of the rows (t in float32).
         mode: `BCE` or `NET2VEC`.
         stride: visit every row of pixels (1), or every stride-th.
 
     Returns:
-        loss (C,), gradient of the weights (C, K), gradient of the bias (C,), all float64 sums.
+        loss (C,) float64, gradient (J, H * W) float32.
     """
-    concepts, units = weights.shape
     h, w = pattern.shape[1], pattern.shape[2]
     height = ys[1].max() + 1
     width = xs[1].max() + 1
-    cells = height * width
-    loss = np.zeros(concepts)
-    d_weights = np.zeros((concepts, units))
-    d_bias = np.zeros(concepts)
-    z = np.empty(cells, np.float32)
+    loss = np.zeros(alpha.shape[0])
+    d_maps = np.empty_like(maps)
     wide = np.empty((height, w), np.float32)
     back = np.empty((height, w), np.float32)
-    d_cells = np.empty(cells, np.float32)
     pos = np.empty((h, w), np.float32)
     val = np.empty((h, w), np.float32)
-    for image in range(offsets.shape[0] - 1):
-        active = index[offsets[image] : offsets[image + 1]]
+    for image in range(pair_offsets.shape[0] - 1):
         group = -1
         for pair in range(pair_offsets[image], pair_offsets[image + 1]):
             c = pair_concepts[pair]
-            c16 = np.int16(c)
             if groups[c] != group:
                 group = groups[c]
                 mark_labelled(pattern[image], labelled, group, val)
-            mark_concept(planes, plane_offsets[image], plane_offsets[image + 1], c16, pos)
-            concept_map(active, weights[c], bias[c], cells, z)
-            widen(z, xs[0], xs[1], xs[2], width, wide)
+            mark_concept(planes, plane_offsets[image], plane_offsets[image + 1], np.int16(c), pos)
+            widen(maps[pair], xs[0], xs[1], xs[2], width, wide)
             loss[c] += _image_loss(wide, ys, pos, val, alpha[c], mode, stride, back)
-            _narrow(back, xs[0], xs[1], xs[2], width, d_cells)
-            for cell in range(cells):
-                d_bias[c] += d_cells[cell]
-            for entry in range(active.shape[0]):
-                code = np.int64(active[entry])
-                d_weights[c, code // cells] += d_cells[code % cells]
-    return loss, d_weights, d_bias
+            _narrow(back, xs[0], xs[1], xs[2], width, d_maps[pair])
+    return loss, d_maps
 
 
 @njit(nogil=True, cache=True)
 def chunk_counts(
-    offsets,
-    index,
+    maps,
     plane_offsets,
     planes,
     pattern,
@@ -261,8 +274,6 @@ def chunk_counts(
     groups,
     pair_offsets,
     pair_concepts,
-    weights,
-    bias,
     xs,
     ys,
 ):
@@ -278,12 +289,10 @@ def chunk_counts(
     height = ys[1].max() + 1
     width = xs[1].max() + 1
     counts = np.zeros((pair_concepts.shape[0], 3), np.int64)
-    z = np.empty(height * width, np.float32)
     wide = np.empty((height, w), np.float32)
     pos = np.empty((h, w), np.float32)
     val = np.empty((h, w), np.float32)
-    for image in range(offsets.shape[0] - 1):
-        active = index[offsets[image] : offsets[image + 1]]
+    for image in range(pair_offsets.shape[0] - 1):
         group = -1
         for pair in range(pair_offsets[image], pair_offsets[image + 1]):
             c = pair_concepts[pair]
@@ -291,8 +300,7 @@ def chunk_counts(
                 group = groups[c]
                 mark_labelled(pattern[image], labelled, group, val)
             mark_concept(planes, plane_offsets[image], plane_offsets[image + 1], np.int16(c), pos)
-            concept_map(active, weights[c], bias[c], height * width, z)
-            widen(z, xs[0], xs[1], xs[2], width, wide)
+            widen(maps[pair], xs[0], xs[1], xs[2], width, wide)
             _count(wide, ys, pos, val, counts[pair])
     return counts
 
@@ -316,8 +324,7 @@ def _count(wide, ys, pos, val, out):
 
 @njit(nogil=True, cache=True)
 def chunk_histogram(
-    offsets,
-    index,
+    maps,
     plane_offsets,
     planes,
     pattern,
@@ -325,8 +332,6 @@ def chunk_histogram(
     groups,
     pair_offsets,
     pair_concepts,
-    weights,
-    bias,
     xs,
     ys,
     bins,
@@ -341,13 +346,11 @@ def chunk_histogram(
     h, w = pattern.shape[1], pattern.shape[2]
     height = ys[1].max() + 1
     width = xs[1].max() + 1
-    counts = np.zeros((weights.shape[0], 2, bins), np.int64)
-    z = np.empty(height * width, np.float32)
+    counts = np.zeros((groups.shape[0], 2, bins), np.int64)
     wide = np.empty((height, w), np.float32)
     pos = np.empty((h, w), np.float32)
     val = np.empty((h, w), np.float32)
-    for image in range(offsets.shape[0] - 1):
-        active = index[offsets[image] : offsets[image + 1]]
+    for image in range(pair_offsets.shape[0] - 1):
         group = -1
         for pair in range(pair_offsets[image], pair_offsets[image + 1]):
             c = pair_concepts[pair]
@@ -355,8 +358,7 @@ def chunk_histogram(
                 group = groups[c]
                 mark_labelled(pattern[image], labelled, group, val)
             mark_concept(planes, plane_offsets[image], plane_offsets[image + 1], np.int16(c), pos)
-            concept_map(active, weights[c], bias[c], height * width, z)
-            widen(z, xs[0], xs[1], xs[2], width, wide)
+            widen(maps[pair], xs[0], xs[1], xs[2], width, wide)
             _bin(wide, ys, pos, val, counts[c])
     return counts
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from conceptlab.data.base import ProbeDataset
 
 TOO_FEW = "too few examples"
-SINGLE = "single unit"
-CONFIDENT = 1.645  # standard errors: one-sided, 5 %
+CONSTANT = "no unit varies"
 FOLDS = 5
 RUNS = 25
 

@@ -20,10 +20,11 @@ from conceptlab.numerics.logistic import (
     balanced_weights,
     fit_logistic,
     logits_of,
-    rows_times,
+    spread_of,
 )
 from conceptlab.numerics.serial import effective_number
-from conceptlab.probes.base import CONFIDENT, FOLDS, PROBES, SINGLE, TOO_FEW, BaseProbe, folds
+from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe
+from conceptlab.probes.heldout import held_out, middle
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectors import ConceptVectors
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-PENALTIES = (10.0, 1.0, 1e-1, 1e-2)
+PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+LOSS_SHARE = 0.2  # of the held-out log-loss beside the errors, in choosing a penalty
 UNITS = 64  # units sorted at once
 PAIRS = 4_000_000  # of images and concepts looked at together
 
@@ -54,9 +56,11 @@ class ClassificationProbe(BaseProbe):
     """Tell images that show a concept from those that do not, by their pooled units (eq. 5).
 
     The balanced log-loss is solved to its optimum on standardised inputs; the L2 penalty is chosen
-    for each concept by cross-validation over runs of neighbouring training images. Weights are over
-    the raw activations, as in eq. 5. Where no combination is confidently more accurate than the
-    best single unit in cross-validation (one-sided, 5 %), that is the answer (note 'single unit').
+    for each concept by cross-validation over runs of neighbouring training images. The bias is then
+    moved to where held-out images of both kinds are told apart best: where units are many and
+    images few, the decisions on images learned from are further from the border than on others,
+    and not by the same amount on both sides. Weights are over the raw activations, as in eq. 5, and
+    over all units that vary.
 
     Args:
         min_examples: concepts that fewer training images show, or fewer do not show, are not
@@ -96,12 +100,7 @@ class ClassificationProbe(BaseProbe):
         rows = np.flatnonzero(train.enough)
         if len(rows):
             shown, known = train.shown[rows], train.known[rows]
-            weights[rows], bias[rows], penalty[rows], alone = _cross_validated(
-                train.x, shown, known
-            )
-            single, border = _single_units(train.x, shown, known, alone)
-            place = rows[alone]
-            weights[place], bias[place], penalty[place] = single[alone], border[alone], np.nan
+            weights[rows], bias[rows], penalty[rows] = _cross_validated(train.x, shown, known)
         return self._finish(activations, train, weights, bias, penalty)
 
     def refit(
@@ -123,16 +122,17 @@ class ClassificationProbe(BaseProbe):
         if len(rows):
             own = np.nonzero(units[rows])[1].reshape(len(rows), -1)
             x = train.x[:, own].transpose(1, 0, 2).astype(np.float64)
-            mean, spread = x.mean(axis=1, keepdims=True), x.std(axis=1, keepdims=True)
-            spread = np.where(spread > 1e-6, spread, 1.0)
-            images = balanced_weights(train.shown[rows], train.known[rows])
-            found = fit_logistic(
-                (x - mean) / spread, train.shown[rows], images, penalty[rows],
-                np.ones(x.shape[2]), 1e-6,
-            )  # fmt: skip
+            mean = x.mean(axis=1, keepdims=True)
+            spread = spread_of(mean, x.var(axis=1, keepdims=True))
+            spread = np.where(spread > 0, spread, np.inf)  # a constant unit has no weight
+            shown, known, z = train.shown[rows], train.known[rows], (x - mean) / spread
+            images = balanced_weights(shown, known)
+            found = fit_logistic(z, shown, images, penalty[rows], np.ones(z.shape[2]), 1e-6)
             plain = found[:, :-1] / spread[:, 0]
             weights[rows[:, None], own] = plain
-            bias[rows] = found[:, -1] - np.einsum("cf,cf->c", plain, mean[:, 0])
+            out = held_out(z, shown, known, penalty[rows], np.ones(z.shape[2]), found)
+            bias[rows] = found[:, -1] + middle(out, shown, images)
+            bias[rows] -= np.einsum("cf,cf->c", plain, mean[:, 0])
         return probe._finish(activations, train, weights, bias, penalty)
 
     def redrawing(
@@ -140,7 +140,7 @@ class ClassificationProbe(BaseProbe):
     ) -> Callable[[NDArray[np.int64]], Floats]:
         """A function from training images, drawn with repeats, to the weights learned from them.
 
-        Penalties, the scale of the units and the decision for a single unit are this probe's own.
+        Penalties and the scale of the units are this probe's own.
 
         Args:
             activations: that this probe was fitted on.
@@ -153,27 +153,24 @@ class ClassificationProbe(BaseProbe):
         train = self._training(activations, data)
         images = split_rows(activations, "train")
         vectors, usable = self.vectors, self.vectors.usable
-        chosen = vectors.concepts["penalty"].to_numpy(dtype=np.float64)
-        alone, combined = usable & np.isnan(chosen), usable & ~np.isnan(chosen)
+        chosen = vectors.concepts["penalty"].to_numpy(dtype=np.float64)[usable]
         white = Whitening.of(train.x)
         z = white.rotate(train.x)
         start = np.column_stack(
             [(vectors.weights * white.spread) @ white.axes,
              vectors.bias + vectors.weights @ white.mean]
-        )[combined]  # fmt: skip
+        )[usable]  # fmt: skip
 
         def weights_of(rows: NDArray[np.int64]) -> Floats:
             times = np.bincount(np.searchsorted(images, rows), minlength=len(images))
             counts = train.known * times
             found = np.zeros(vectors.weights.shape)
-            if combined.any():
-                weights = balanced_weights(train.shown[combined], counts[combined])
+            if usable.any():
+                weights = balanced_weights(train.shown[usable], counts[usable])
                 fitted = fit_logistic(
-                    z, train.shown[combined], weights, chosen[combined], white.values, 1e-3, start
+                    z, train.shown[usable], weights, chosen, white.values, 1e-3, start
                 )
-                found[combined] = white.back(fitted[:, :-1], fitted[:, -1])[0]
-            if alone.any():
-                found += _single_units(train.x, train.shown, counts, alone)[0]
+                found[usable] = white.back(fitted[:, :-1], fitted[:, -1])[0]
             both = (train.shown * counts).any(axis=1) & (~train.shown * counts).any(axis=1)
             return np.where((both | ~usable)[:, None], found, np.nan)
 
@@ -221,10 +218,10 @@ class ClassificationProbe(BaseProbe):
             bias=bias,
             concepts=train.concepts[["name", "category"]].assign(
                 n_train=(train.shown & train.known).sum(axis=1),
-                train_score=np.where(train.enough, score, np.nan),
-                penalty=penalty,
+                train_score=np.where(weights.any(axis=1), score, np.nan),
+                penalty=np.where(weights.any(axis=1), penalty, np.nan),
                 note=np.select(
-                    [~train.enough, ~np.isfinite(penalty)], [TOO_FEW, SINGLE], default=""
+                    [~train.enough, ~weights.any(axis=1)], [TOO_FEW, CONSTANT], default=""
                 ),
             ),
             kind="classification",
@@ -320,41 +317,26 @@ def _worth(right: Flags, sides: Flags, share: Floats) -> tuple[Floats, Floats]:
 
 def _cross_validated(
     x: NDArray[np.float32], shown: Flags, known: Flags
-) -> tuple[Floats, Floats, Floats, Flags]:
-    """Weights, bias and penalty of the best in cross-validation; whether a single unit is enough.
+) -> tuple[Floats, Floats, Floats]:
+    """Weights (C, K), bias (C,), and the penalty (C,) that is best in cross-validation.
 
-    The penalty is the one of highest held-out balanced accuracy. A single unit is enough (C,) where
-    the combination's is not confidently higher than that of the best unit; there, both the unit and
-    the penalty are chosen without the fold that judges them.
+    A penalty is judged by its balanced accuracy and its balanced log-loss on held-out images
+    together: of few images, many penalties have equally many right, and the loss tells them apart.
     """
     white = Whitening.of(x)
     z = white.rotate(x)
-    fold = folds(len(x))
-    right = np.zeros((len(PENALTIES), *shown.shape), dtype=bool)
-    right_alone = np.zeros(shown.shape, dtype=bool)
-    all_concepts = np.ones(len(shown), dtype=bool)
-    for held in range(FOLDS):
-        learn, judge = fold != held, fold == held
-        train = balanced_weights(shown, known & learn)  # held-out images weigh nothing
-        for place, value in enumerate(PENALTIES):
-            penalty = np.full(len(shown), value)
-            found = fit_logistic(z, shown, train, penalty, white.values, 1e-3)
-            logits = rows_times(found[:, :-1], z, transposed=True) + found[:, -1:]
-            signed = np.where(shown, -logits, logits)
-            right[place][:, judge] = signed[:, judge] < 0
-        one, border = _single_units(x, shown, known & learn, all_concepts)
-        right_alone[:, judge] = (logits_of(x, one, border).T > 0)[:, judge] == shown[:, judge]
+    logits = np.stack(
+        [held_out(z, shown, known, np.full(len(shown), v), white.values) for v in PENALTIES]
+    )
     every = balanced_weights(shown, known)
-    by_fold = np.stack([(every * right)[..., fold == f].sum(axis=2) for f in range(FOLDS)], axis=2)
-    total = by_fold.sum(axis=2)
-    chosen = np.array(PENALTIES)[total.argmax(axis=0)]  # of equal ones the stiffest
-    elsewhere = (total[..., None] - by_fold).argmax(axis=0)  # (C, folds)
-    judged = np.take_along_axis(right, elsewhere[None][..., fold], axis=0)[0]
-    gain = every * (judged.astype(float) - right_alone)
-    error = np.sqrt(gain.shape[1]) * gain.std(axis=1)
+    against = np.where(shown, -logits, logits)
+    risk = (against >= 0) + LOSS_SHARE * np.logaddexp(0.0, against)
+    place = (every * risk).sum(axis=2).argmin(axis=0)
+    chosen = np.array(PENALTIES)[place]
     found = fit_logistic(z, shown, every, chosen, white.values, 1e-7)
-    weights, bias = white.back(found[:, :-1], found[:, -1])
-    return weights, bias, chosen, gain.sum(axis=1) <= CONFIDENT * error
+    shift = middle(logits[place, np.arange(len(place))], shown, every)
+    weights, bias = white.back(found[:, :-1], found[:, -1] + shift)
+    return weights, bias, chosen
 
 
 def _single_units(

@@ -39,7 +39,7 @@ def descend(problem: PixelProblem, allowed: Flags, bias: bool, seed: int) -> Sol
             chosen = place == step
             rows = np.flatnonzero(chosen.any(axis=1))
             part = Stream(
-                stream.active, stream.labels, stream.images[order[rows]],
+                stream.inputs, stream.labels, stream.images[order[rows]],
                 partner[order[rows]], stream.align_corners,
             )  # fmt: skip
             pairs = np.zeros_like(trains)

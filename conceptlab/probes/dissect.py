@@ -168,7 +168,7 @@ def dissect(
     for split in splits:
         rows = np.flatnonzero(activations.splits == split)
         stream = Stream(active, labels, rows, None, align_corners, image_level)
-        both[split], area[split] = tally(stream, counting, values)
+        both[split], area[split] = tally(stream, active, counting, values)
         shows = labels.shows(image_level)[rows]
         labelled[split] = labels.areas(image_level)[rows].sum(axis=0)
         images[split] = shows.sum(axis=0)
@@ -243,7 +243,7 @@ def chance_of_best(
         for part in ("train", split):
             rows = np.flatnonzero(activations.splits == part)
             stream = Stream(active, labels, rows, generator.permutation(rows))
-            score[part] = unit_iou(stream, labels.shows())
+            score[part] = unit_iou(stream, active, labels.shows())
         best = np.nan_to_num(score["train"], nan=-1.0).argmax(axis=0)
         reached.append(score[split][best, np.arange(len(best))])
     values = np.array(reached)

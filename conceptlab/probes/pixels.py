@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.active import active_set
+from conceptlab.activations.inputs import Inputs, RawMaps
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.stream import Chunk, Stream
 from conceptlab.errors import InputError, SpaceError
@@ -57,13 +58,18 @@ class PixelProblem:
         xs, ys = self.stream.axes()
         groups = self.stream.labels.groups
         single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
+        count = len(bias)
 
         def one(chunk: Chunk) -> tuple[Floats, Floats, Floats]:
-            rest = (single, single_bias, self.alpha, xs, ys, self.mode, stride)
-            part: tuple[Floats, Floats, Floats] = _call(
-                chunk_loss, chunk, groups, chunk.pairs(trains), rest
-            )
-            return part
+            pairs = chunk.pairs(trains)
+            if not len(pairs[1]):
+                return np.zeros(count), np.zeros(weights.shape), np.zeros(count)
+            maps = chunk.inputs.maps(single, single_bias, pairs)
+            rest = (self.alpha, xs, ys, self.mode, stride)
+            loss, d_maps = _call(chunk_loss, maps, chunk, groups, pairs, rest)
+            each = d_maps.sum(axis=1, dtype=np.float64)
+            d_bias = np.bincount(pairs[1], each, count).astype(np.float64)
+            return loss, chunk.inputs.gradient(d_maps, pairs, count), d_bias
 
         loss, d_weights, d_bias = np.zeros(len(bias)), np.zeros(weights.shape), np.zeros(len(bias))
         for part in self.stream.map(one):
@@ -81,9 +87,10 @@ class PixelProblem:
         single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
 
         def one(chunk: Chunk) -> NDArray[np.int64]:
-            rest = (single, single_bias, xs, ys, BINS)
+            pairs = chunk.pairs(self.trains)
+            maps = chunk.inputs.maps(single, single_bias, pairs)
             part: NDArray[np.int64] = _call(
-                chunk_histogram, chunk, groups, chunk.pairs(self.trains), rest
+                chunk_histogram, maps, chunk, groups, pairs, (xs, ys, BINS)
             )
             return part
 
@@ -107,8 +114,9 @@ class PixelProblem:
 
         def one(chunk: Chunk) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
             offsets, concepts = chunk.pairs(self.trains)
-            rest = (single, single_bias, xs, ys)
-            counts = _call(chunk_counts, chunk, groups, (offsets, concepts), rest)
+            pairs = offsets, concepts
+            maps = chunk.inputs.maps(single, single_bias, pairs)
+            counts = _call(chunk_counts, maps, chunk, groups, pairs, (xs, ys))
             return np.repeat(chunk.images, np.diff(offsets)), concepts, counts
 
         none = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3), np.int64))
@@ -216,7 +224,7 @@ def pair_counts(
     label_size: int | None = None,
     align_corners: bool = False,
 ) -> PairCounts:
-    """Compare the masks of vectors over thresholded activations with the labels of a split.
+    """Compare the masks of vectors with the labels of a split.
 
     Args:
         vectors: one per concept of the data set; single units are one-hot rows.
@@ -228,14 +236,13 @@ def pair_counts(
 
     Raises:
         SpaceError: vectors of another layer or network.
-        InputError: vectors of raw activations, or of other concepts than the data set's.
+        InputError: vectors over flattened maps, or of other concepts than the data set's.
     """
-    tau = binary_tau(vectors)
     vectors.space.require_equal(activations.space(vectors.space.inputs))
     labels = label_store(activations, data, label_size)
     _require_concepts(vectors, labels)
     images = split_rows(activations, split)
-    stream = Stream(active_set(activations, tau), labels, images, align_corners=align_corners)
+    stream = Stream(inputs_of(vectors, activations), labels, images, align_corners=align_corners)
     problem = PixelProblem(
         stream, labels.shows() & vectors.usable, np.zeros(len(vectors), np.float32)
     )
@@ -257,19 +264,21 @@ def split_rows(activations: "Activations", split: str) -> NDArray[np.int64]:
     return rows
 
 
-def binary_tau(vectors: ConceptVectors) -> float:
-    """The tau of vectors over thresholded activations.
+def inputs_of(vectors: ConceptVectors, activations: "Activations") -> Inputs:
+    """What vectors weigh at every position: units as they are, or thresholded.
 
     Raises:
-        InputError: vectors over raw activations.
+        InputError: vectors over flattened maps.
     """
     kind, _, tau = vectors.space.inputs.partition("@")
-    if kind != "binary":
-        raise InputError(
-            f"{vectors.kind} vectors are over {vectors.space.inputs} activations; "
-            "masks need vectors over thresholded ones"
-        )
-    return float(tau)
+    if kind == "raw":
+        return RawMaps(activations)
+    if kind == "binary":
+        return active_set(activations, float(tau))
+    raise InputError(
+        f"{vectors.kind} vectors are over {vectors.space.inputs} activations; masks need vectors "
+        "over units"
+    )
 
 
 def _require_concepts(vectors: ConceptVectors, labels: LabelStore) -> None:
@@ -284,6 +293,7 @@ def _require_concepts(vectors: ConceptVectors, labels: LabelStore) -> None:
 
 def _call(
     kernel: Callable[..., Any],
+    maps: NDArray[np.float32],
     chunk: Chunk,
     groups: NDArray[np.int64],
     pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
@@ -292,6 +302,6 @@ def _call(
     """Run a kernel of `conceptlab.numerics.pixelwise` on a chunk."""
     labels = chunk.labels
     return kernel(
-        chunk.offsets, chunk.index, labels.plane_offsets, labels.planes, labels.pattern,
-        labels.labelled, groups, *pairs, *rest,
+        maps, labels.plane_offsets, labels.planes, labels.pattern, labels.labelled, groups,
+        *pairs, *rest,
     )  # fmt: skip

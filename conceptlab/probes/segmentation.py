@@ -14,16 +14,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.active import active_set
+from conceptlab.activations.inputs import RawMaps
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
-from conceptlab.probes.base import PROBES, SINGLE, TOO_FEW, BaseProbe
-from conceptlab.probes.choice import PENALTIES, choose
+from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe
+from conceptlab.probes.basis import Basis
+from conceptlab.probes.choice import choose
 from conceptlab.probes.descent import descend
 from conceptlab.probes.pixels import PairCounts, PixelProblem, pair_counts, split_rows
-from conceptlab.probes.ridge import COARSE, Ridge, best_units
+from conceptlab.probes.ridge import COARSE, Ridge
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -33,25 +35,29 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 LOSSES = {"bce": BCE, "net2vec": NET2VEC}
+INPUTS = ("binary", "raw")
+PENALTIES = {"binary": (1e-2, 1e-3, 1e-4, 1e-5, 1e-6), "raw": (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)}
 
 
 @PROBES.register("segment")
 class SegmentationProbe(BaseProbe):
     """Segment every concept by a weighted sum of thresholded units (eq. 2).
 
-    By default the weighted log-loss, which is convex, is solved to its optimum. Its L2 penalty
-    draws towards the best single unit and is chosen for each concept on a held-out fifth of the
-    training images. At the end the bias is moved to where IoU_set on the training images is
-    largest: the weights alpha balance the two kinds of pixels, which places the mask's border where
-    a balanced error is smallest, not where the overlap is largest. Where no combination beats the
-    best single unit on held-out images (one-sided, 5 %), the unit is the answer (note 'single
-    unit').
+    By default the weighted log-loss, which is convex, is solved to its optimum. Its L2 penalty is
+    chosen for each concept on a held-out fifth of the training images. At the end the bias is moved
+    to where IoU_set on the training images is largest: the weights alpha balance the two kinds of
+    pixels, which places the mask's border where a balanced error is smallest, not where the overlap
+    is largest.
+
+    With `inputs="raw"` the units are not thresholded: sigma(sum_k w_k A_k + b). The penalty is then
+    on weights over standardised units; weights are given over the units as they are.
 
     With `loss="net2vec"` everything is as in the paper: eq. 4 as printed, which has no logarithm,
     SGD, no bias, no penalty, no move.
 
     Args:
         loss: 'bce' or 'net2vec'.
+        inputs: 'binary', thresholded as in the paper, or 'raw'.
         tau: share of activations above the threshold, see `conceptlab.probes.dissect.dissect`.
         bias: learn a bias b; by default for 'bce' and not for 'net2vec'.
         label_size: side of the label maps; half the input size if not given.
@@ -65,11 +71,12 @@ class SegmentationProbe(BaseProbe):
             category, n_train, train_score (IoU_set on train), penalty, note.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (an estimator's settings)
         self,
         loss: str = "bce",
         tau: float = 0.005,
         *,
+        inputs: str = "binary",
         bias: bool | None = None,
         label_size: int | None = None,
         align_corners: bool = False,
@@ -79,7 +86,12 @@ class SegmentationProbe(BaseProbe):
     ) -> None:
         if loss not in LOSSES:
             raise InputError(f"loss is one of {', '.join(LOSSES)}; got {loss!r}")
+        if inputs not in INPUTS:
+            raise InputError(f"inputs is one of {', '.join(INPUTS)}; got {inputs!r}")
+        if (loss, inputs) == ("net2vec", "raw"):
+            raise InputError("loss='net2vec' is the paper's, of thresholded units: inputs='binary'")
         self.loss = loss
+        self.inputs = inputs
         self.tau = tau
         self.bias = (loss == "bce") if bias is None else bias
         self.label_size = label_size
@@ -96,22 +108,17 @@ class SegmentationProbe(BaseProbe):
             data: the probe data set that they were made from.
         """
         problem = self._problem(activations, label_store(activations, data, self.label_size))
-        enough = problem.trains.sum(axis=0) >= self.min_examples
-        allowed = np.repeat(enough[:, None], activations.shape[1], axis=1)
+        every = np.ones((problem.trains.shape[1], activations.shape[1]), dtype=bool)
+        basis = self._basis(activations, problem, every)
+        allowed = self._allowed(problem, every, basis)
         if self.loss == "net2vec":
-            return self._finish(
-                activations, problem, *descend(problem, allowed, self.bias, self.seed)
-            )
-        choice = choose(problem, allowed, self.bias, self.seed)
-        ridge = Ridge.about_units(problem, allowed, self.bias)
-        weights, bias = ridge.solve(choice.penalty, choice.start)
-        penalty = choice.penalty
-        if self.bias:
-            unit, half = ridge.single
-            weights = np.where(choice.alone[:, None], unit, weights)
-            bias = np.where(choice.alone, half, bias)
-            penalty = np.where(choice.alone, np.nan, penalty)
-        return self._finish(activations, problem, weights, bias, penalty)
+            found = descend(problem, allowed, self.bias, self.seed)
+            return self._finish(activations, problem, *found)
+        choice = choose(problem, allowed, self.bias, basis, PENALTIES[self.inputs])
+        weights, bias = Ridge(problem, allowed, self.bias, basis).solve(
+            choice.penalty, choice.start
+        )
+        return self._finish(activations, problem, weights, bias, choice.penalty)
 
     def refit(
         self, activations: "Activations", data: "ProbeDataset", units: NDArray[np.bool_]
@@ -125,16 +132,15 @@ class SegmentationProbe(BaseProbe):
         """
         probe = SegmentationProbe(**self.get_params())
         problem = probe._problem(activations, label_store(activations, data, self.label_size))
-        enough = problem.trains.sum(axis=0) >= self.min_examples
-        allowed = units & enough[:, None]
+        basis = self._basis(activations, problem, units)
+        allowed = self._allowed(problem, units, basis)
         if self.loss == "net2vec":
-            return probe._finish(
-                activations, problem, *descend(problem, allowed, self.bias, self.seed)
-            )
+            found = descend(problem, allowed, self.bias, self.seed)
+            return probe._finish(activations, problem, *found)
         chosen = self.vectors.concepts["penalty"].to_numpy(dtype=np.float64)
-        penalty = np.where(np.isfinite(chosen), chosen, PENALTIES[-1])
+        penalty = np.where(np.isfinite(chosen), chosen, PENALTIES[self.inputs][0])
         start = np.where(allowed, self.vectors.weights, 0.0), self.vectors.bias.copy()
-        weights, bias = Ridge.about_units(problem, allowed, self.bias).solve(penalty, start)
+        weights, bias = Ridge(problem, allowed, self.bias, basis).solve(penalty, start)
         return probe._finish(activations, problem, weights, bias, penalty)
 
     def redrawing(
@@ -142,8 +148,8 @@ class SegmentationProbe(BaseProbe):
     ) -> Callable[[NDArray[np.int64]], Floats]:
         """A function from training images, drawn with repeats, to the weights learned from them.
 
-        Penalties, the units that they draw to and the decision for a single unit are this probe's
-        own; every fourth row of pixels is visited.
+        Penalties and the scale of the units are this probe's own; every fourth row of pixels is
+        visited.
 
         Args:
             activations: that this probe was fitted on.
@@ -160,21 +166,18 @@ class SegmentationProbe(BaseProbe):
             raise InputError("only probes with loss='bce' can be resampled: they reach an optimum")
         problem = self._problem(activations, label_store(activations, data, self.label_size))
         partner = dict(zip(problem.stream.images, problem.stream.label_rows, strict=True))
-        chosen = self.vectors.concepts["penalty"].to_numpy(dtype=np.float64)
+        penalty = np.nan_to_num(self.vectors.concepts["penalty"].to_numpy(dtype=np.float64))
         usable = self.vectors.usable
-        alone, combined = usable & np.isnan(chosen), usable & ~np.isnan(chosen)
-        allowed = np.repeat(combined[:, None], activations.shape[1], axis=1)
-        ridge = Ridge.about_units(problem, allowed, self.bias)
-        start = np.where(allowed, self.vectors.weights, 0.0), self.vectors.bias.copy()
+        units = np.repeat(usable[:, None], activations.shape[1], axis=1)
+        basis = self._basis(activations, problem, units)
+        ridge = Ridge(problem, self._allowed(problem, units, basis), self.bias, basis)
+        start = self.vectors.weights.copy(), self.vectors.bias.copy()
 
         def weights_of(images: NDArray[np.int64]) -> Floats:
             rows = np.array([partner[image] for image in images])
             stream = replace(problem.stream, images=images, label_images=rows)
             now = replace(problem, stream=stream)
-            found, _ = replace(ridge, problem=now).minimise(np.nan_to_num(chosen), start, COARSE)
-            if alone.any():
-                whole = np.repeat(alone[:, None], activations.shape[1], axis=1)
-                found = np.where(alone[:, None], best_units(now, whole), found)
+            found, _ = replace(ridge, problem=now).minimise(penalty, start, COARSE)
             seen = problem.trains[rows].any(axis=0) | ~usable
             return np.where(seen[:, None], found, np.nan)
 
@@ -190,21 +193,22 @@ class SegmentationProbe(BaseProbe):
     ) -> Self:
         counts = problem.trains.sum(axis=0)
         enough = counts >= self.min_examples
+        used = weights.any(axis=1)
         none = np.full(len(counts), np.nan)
-        alone = self.loss == "bce" and penalty is not None and ~np.isfinite(penalty) & enough
         concepts = problem.stream.labels.concepts[["name", "category"]].assign(
             n_train=counts,
-            train_score=np.where(enough, _train_score(problem, weights, bias), np.nan),
-            penalty=none if penalty is None else np.where(enough, penalty, np.nan),
-            note=np.select([~enough, alone & enough], [TOO_FEW, SINGLE], ""),
+            train_score=np.where(used, _train_score(problem, weights, bias), np.nan),
+            penalty=none if penalty is None else np.where(used, penalty, np.nan),
+            note=np.select([~enough, ~used], [TOO_FEW, CONSTANT], ""),
         )
+        binary = self.inputs == "binary"
         self.vectors_ = ConceptVectors(
-            weights=np.where(enough[:, None], weights, 0.0),
-            bias=np.where(enough, bias, 0.0),
+            weights=weights,
+            bias=np.where(used, bias, 0.0),
             concepts=concepts,
             kind="segmentation",
-            space=activations.space(f"binary@{self.tau}"),
-            thresholds=problem.stream.active.thresholds,
+            space=activations.space(f"binary@{self.tau}" if binary else "raw"),
+            thresholds=activations.thresholds(self.tau) if binary else None,
             provenance=self.described(),
         )
         return self
@@ -251,13 +255,26 @@ class SegmentationProbe(BaseProbe):
         mixed = np.random.default_rng(self.seed).permutation(images) if self.shuffle else None
         trains = np.zeros_like(labels.shows())
         trains[images] = labels.shows()[images]
-        stream = Stream(
-            active_set(activations, self.tau), labels, images, mixed, self.align_corners
-        )
+        binary = self.inputs == "binary"
+        inputs = active_set(activations, self.tau) if binary else RawMaps(activations)
+        stream = Stream(inputs, labels, images, mixed, self.align_corners)
         area = labels.size[0] * labels.size[1]
         shown = np.maximum(trains.sum(axis=0), 1)
         alpha = 1.0 - np.where(trains, labels.areas(), 0).sum(axis=0) / (shown * area)
         return PixelProblem(stream, trains, alpha.astype(np.float32), LOSSES[self.loss])
+
+    def _basis(self, activations: "Activations", problem: PixelProblem, units: Flags) -> Basis:
+        """The coordinates to learn in: turned ones only where concepts may use all units."""
+        images = problem.stream.images
+        if self.inputs == "binary":
+            return Basis.of_active(active_set(activations, self.tau), images)
+        return Basis.of_raw(activations, images, rotate=bool(units[units.any(axis=1)].all()))
+
+    def _allowed(self, problem: PixelProblem, units: Flags, basis: Basis) -> Flags:
+        """(C, K) units that vary, for concepts that enough training images show."""
+        enough = problem.trains.sum(axis=0) >= self.min_examples
+        allowed: Flags = units & basis.varying & enough[:, None]
+        return allowed
 
 
 def _train_score(problem: PixelProblem, weights: Floats, bias: Floats) -> Floats:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.probes.basis import Basis
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.pixels import split_rows
 from conceptlab.probes.segmentation import SegmentationProbe
@@ -28,11 +29,17 @@ def unit_ranking(vectors: ConceptVectors, activations: "Activations") -> NDArray
     """(C, K) the units of each concept, by falling absolute weight.
 
     Weights of raw activations are taken per standard deviation of the unit on the training images,
-    or a unit that hardly varies would come first; thresholded units all fire equally often.
+    over images or over positions, as the vectors were learned, or a unit that hardly varies would
+    come first; thresholded units all fire equally often.
     """
     weights = np.abs(vectors.weights)
     if vectors.space.inputs == "raw":
-        weights = weights * activations.read_pooled(split_rows(activations, "train")).std(axis=0)
+        rows = split_rows(activations, "train")
+        if vectors.kind == "segmentation":
+            basis = Basis.of_raw(activations, rows, rotate=False)
+            weights = weights * np.where(basis.varying, basis.spread, 0.0)
+        else:
+            weights = weights * activations.read_pooled(rows).std(axis=0)
     return np.argsort(-weights, axis=1, kind="stable")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptlab.activations.active import ActiveSet
 from conceptlab.activations.stream import Chunk, Stream
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.resample import Taps, taps
@@ -16,12 +17,13 @@ Reader = Callable[[int, int], NDArray[Any]]
 
 
 def tally(
-    stream: Stream, shows: NDArray[np.bool_], values: Reader | None = None
+    stream: Stream, active: ActiveSet, shows: NDArray[np.bool_], values: Reader | None = None
 ) -> tuple[Counts, Counts]:
     """Pixels in each unit's mask and of each concept, and in each unit's mask.
 
     Args:
         stream: the images and their labels.
+        active: which units exceed their threshold where.
         shows: (N, C) over the rows of the labels: which images count for a concept.
         values: reads activations (n, K, H, W) from one row to another, to upsample them before they
             are thresholded; else they are thresholded first.
@@ -29,7 +31,7 @@ def tally(
     Returns:
         (K, C) and (K, C).
     """
-    active, labels = stream.active, stream.labels
+    labels = stream.labels
     height, width = active.shape[2:]
     xs = _axis(taps(width, labels.size[1], stream.align_corners))
     ys = _axis(taps(height, labels.size[0], stream.align_corners))
@@ -41,8 +43,9 @@ def tally(
             shows[chunk.label_images],
         )  # fmt: skip
         if values is None:
+            fires = active.of(chunk.images)
             found: tuple[Counts, Counts] = tally_binary(
-                chunk.offsets, chunk.index, *common, active.shape[1], xs, ys
+                fires.offsets, fires.index, *common, active.shape[1], xs, ys
             )
             return found
         first, last = int(chunk.images.min()), int(chunk.images.max()) + 1
@@ -58,14 +61,15 @@ def tally(
     return both, area
 
 
-def unit_iou(stream: Stream, shows: NDArray[np.bool_]) -> NDArray[np.float64]:
+def unit_iou(stream: Stream, active: ActiveSet, shows: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(K, C) IoU_set of every unit with every concept over a stream (eq. 1).
 
     Args:
         stream: the images and their labels.
-        shows: (N, C) over the rows of the labels: which images count for a concept.
+        active: see `tally`; so is shows.
+        shows: see there.
     """
-    both, area = tally(stream, shows)
+    both, area = tally(stream, active, shows)
     return iou(both, area, np.where(shows, stream.labels.areas(), 0)[stream.label_rows].sum(axis=0))
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
 from conceptlab.numerics.borders import best_border
@@ -7,6 +8,8 @@ from conceptlab.numerics.intervals import balanced_bounds
 from conceptlab.numerics.logistic import balanced_weights
 from conceptlab.numerics.metrics import balanced_accuracy
 from conceptlab.probes.classification import ClassificationProbe, accuracies
+from conceptlab.probes.heldout import middle
+from conceptlab.probes.subsets import unit_ranking
 from tests.conftest import ToyData, catalogue_of
 
 
@@ -43,7 +46,7 @@ def test_a_concept_of_every_image_cannot_be_learned_and_says_so(scenes):
     assert np.isnan(probe.score(acts, data)["accuracy"][2])
 
 
-def test_what_cannot_be_told_apart_falls_back_to_a_single_unit(store_activations):
+def test_no_vector_is_a_unit_where_nothing_can_be_told(store_activations):
     rng = np.random.default_rng(0)
     planes = np.full((90, 1, 8, 8), -1)
     for concept in range(10):
@@ -52,11 +55,78 @@ def test_what_cannot_be_told_apart_falls_back_to_a_single_unit(store_activations
     data = ToyData(planes, ["train"] * 60 + ["val"] * 30, catalogue_of(*names))
     acts = store_activations(rng.normal(size=(90, 6, 4, 4)), data)
     probe = ClassificationProbe(min_examples=5).fit(acts, data)
-    alone = (probe.vectors.concepts["note"] == "single unit").to_numpy()
-    assert alone.sum() >= 8  # nothing is there to be found; 5 % of concepts may seem better
-    single = probe.best_units(acts, data).weights
-    np.testing.assert_array_equal(probe.vectors.weights[alone], single[alone])
-    assert ((single != 0).sum(axis=1) == 1).all()
+    enough = (probe.vectors.concepts["note"] == "").to_numpy()
+    assert enough.sum() >= 8
+    assert (probe.vectors.weights[enough] != 0).all()
+    assert ((probe.best_units(acts, data).weights != 0).sum(axis=1) <= 1).all()
+
+
+def test_a_concept_of_two_units_has_both_and_ranks_them_first(store_activations):
+    """Neither unit tells it alone: it is in the difference of two that vary together."""
+    rng = np.random.default_rng(0)
+    shows = rng.random(150) < 0.5
+    planes = np.full((150, 1, 8, 8), -1)
+    planes[shows, 0, 4, 4] = 0
+    common = rng.normal(size=150)
+    pooled = rng.normal(0, 0.1, (150, 6))
+    pooled[:, 1] = common + 0.5 * shows
+    pooled[:, 4] = common - 0.5 * shows
+    data = ToyData(planes, ["train"] * 100 + ["val"] * 50, catalogue_of(("a", "object")))
+    acts = store_activations(np.tile(pooled[:, :, None, None], (1, 1, 4, 4)), data)
+    probe = ClassificationProbe(min_examples=5).fit(acts, data)
+    assert probe.score(acts, data)["accuracy"][0] > 0.97
+    best = accuracies(probe.best_units(acts, data), acts, data)["accuracy"][0]
+    assert best < 0.8
+    assert set(unit_ranking(probe.vectors, acts)[0][:2]) == {1, 4}
+    weights = probe.vectors.weights[0]
+    assert weights[1] == pytest.approx(-weights[4], rel=0.2)
+
+
+def test_units_that_do_not_vary_have_no_weight(store_activations):
+    rng = np.random.default_rng(0)
+    planes = np.full((90, 1, 8, 8), -1)
+    planes[::2, 0, 4, 4] = 0
+    data = ToyData(planes, ["train"] * 60 + ["val"] * 30, catalogue_of(("a", "object")))
+    values = np.full((90, 6, 4, 4), 0.3)
+    acts = store_activations(values, data, layer="constant", dtype="float32")
+    flat = ClassificationProbe(min_examples=5).fit(acts, data).vectors
+    assert flat.concepts["note"].tolist() == ["no unit varies"]
+    assert not flat.usable.any()
+    values = values + 1e-8 * rng.normal(size=values.shape)  # float32 cannot hold it
+    values[:, 2] = rng.normal(size=(90, 4, 4)) * 1e-9  # and this it can: small is not constant
+    acts = store_activations(values, data, layer="small", dtype="float32")
+    weights = ClassificationProbe(min_examples=5).fit(acts, data).vectors.weights[0]
+    assert np.flatnonzero(weights).tolist() == [2]
+
+
+def test_weights_are_those_of_scikit_learn(scenes):
+    data, acts = scenes
+    probe = ClassificationProbe(min_examples=5).fit(acts, data)
+    x = acts.pooled[:60].astype(float)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    for concept in (0, 1):
+        shows = (data._planes[:60] == concept).any(axis=(1, 2, 3))
+        penalty = probe.vectors.concepts["penalty"][concept]
+        model = LogisticRegression(
+            C=1 / (penalty * 60), class_weight="balanced", tol=1e-10, max_iter=10_000
+        ).fit(x, shows)
+        found = probe.vectors.weights[concept] * acts.pooled[:60].std(axis=0)
+        np.testing.assert_allclose(found, model.coef_[0], atol=2e-4)
+
+
+def test_the_border_is_where_held_out_logits_are_as_likely_of_either_kind():
+    rng = np.random.default_rng(1)
+    shown = rng.random((3, 80)) < 0.3
+    logits = rng.normal(size=(3, 80)) * 4 + 3 * shown - 2
+    weights = balanced_weights(shown, np.ones_like(shown))
+    found = middle(logits, shown, weights)
+    for row in range(3):
+        line = LogisticRegression(C=np.inf, class_weight="balanced", tol=1e-10)
+        line.fit(logits[row][:, None], shown[row])
+        assert found[row] == pytest.approx(line.intercept_[0] / line.coef_[0, 0], abs=1e-2)
+    backwards = middle(-logits, shown, weights)  # no slope: halfway between the means
+    halves = [(logits[r][shown[r]].mean() + logits[r][~shown[r]].mean()) / 2 for r in range(3)]
+    np.testing.assert_allclose(backwards, halves)
 
 
 def test_accuracy_is_scikit_learns_balanced_accuracy(scenes):

@@ -9,7 +9,6 @@ from conceptlab.errors import InputError, SpaceError
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.dissect import dissect
 from conceptlab.probes.pixels import BINS, best_offset, pair_counts
-from conceptlab.probes.ridge import Ridge
 from conceptlab.probes.segmentation import SegmentationProbe
 from conceptlab.probes.subsets import largest, subset_scores, unit_ranking
 from tests.conftest import ToyData, catalogue_of
@@ -74,19 +73,16 @@ def test_default_is_an_optimum_but_for_its_bias(toy):
     data, acts = toy(noise=2.0, images=120)
     probe = SegmentationProbe(tau=TAU, label_size=32).fit(acts, data)
     problem = probe._problem(acts, label_store(acts, data, 32))
-    row = int(np.flatnonzero(probe.vectors.concepts["note"] == "")[0])
+    row = 0
     penalty = probe.vectors.concepts["penalty"][row]
     weights, bias = probe.vectors.weights.copy(), probe.vectors.bias.copy()
     pixels = problem.trains.sum(axis=0)[row] * 32 * 32
-    anchor = Ridge.about_units(problem, np.ones((6, 8), dtype=bool), bias=True).anchor[row]
 
     def objective(bias_value):
         bias[row] = bias_value
         loss, d_weights, _ = problem.sums(weights, bias, problem.trains)
-        away = weights[row] - anchor
-        return loss[row] / pixels + penalty / 2 * away @ away, d_weights[
-            row
-        ] / pixels + penalty * away
+        own = weights[row]
+        return loss[row] / pixels + penalty / 2 * own @ own, d_weights[row] / pixels + penalty * own
 
     # the bias was moved for IoU; at the bias of the optimum no weight wants to move
     grid = np.linspace(bias[row] - 4, bias[row] + 4, 401)
@@ -187,6 +183,56 @@ def test_refit_uses_only_the_units_it_may(toy):
     assert (chosen.sum(axis=1) == 2).all()
 
 
+def test_raw_inputs_find_the_planted_units_and_score_as_their_masks(toy):
+    data, acts = toy()
+    probe = SegmentationProbe(inputs="raw", label_size=32).fit(acts, data)
+    assert probe.vectors.space.inputs == "raw"
+    assert probe.vectors.thresholds is None
+    for concept in range(3):
+        assert np.abs(probe.vectors.weights[concept]).argmax() == concept
+    scores = probe.score(acts, data)
+    both = either = 0
+    for i in np.flatnonzero(acts.splits == "val"):
+        label = (data._planes[i] == 5).any(axis=0)
+        if label.any():
+            z = np.tensordot(probe.vectors.weights[5], acts.array[i].astype(float), 1)
+            z = upsampled(torch.from_numpy(z + probe.vectors.bias[5])[None, None], 32)[0, 0]
+            mask = z.numpy() > 0
+            both, either = both + (mask & label).sum(), either + (mask | label).sum()
+    assert scores["iou_set"][5] == pytest.approx(both / either, abs=2e-3)
+    chosen = largest(unit_ranking(probe.vectors, acts), 2)
+    weights = probe.refit(acts, data, chosen).vectors.weights
+    assert not weights[~chosen].any()
+    assert weights.any(axis=1).all()
+
+
+def test_raw_inputs_are_resampled_and_shuffled_like_others(toy):
+    data, acts = toy()
+    probe = SegmentationProbe(inputs="raw", label_size=32).fit(acts, data)
+    images = np.flatnonzero(acts.splits == "train")
+    again = probe.redrawing(acts, data)(images)
+    cosine = (again * probe.vectors.weights).sum(axis=1) / (
+        np.linalg.norm(again, axis=1) * np.linalg.norm(probe.vectors.weights, axis=1)
+    )
+    assert (cosine > 0.97).all()
+    shuffled = SegmentationProbe(inputs="raw", label_size=32, shuffle=True).fit(acts, data)
+    low, high = shuffled.score(acts, data)["iou_set"][:3], probe.score(acts, data)["iou_set"][:3]
+    assert (low < high - 0.05).all()
+
+
+@pytest.mark.parametrize("inputs", ["binary", "raw"])
+@pytest.mark.parametrize("loss", ["bce", "net2vec"])
+def test_a_constant_layer_gives_no_vector_and_says_so(toy, store_activations, inputs, loss):
+    if (loss, inputs) == ("net2vec", "raw"):
+        pytest.skip("the paper thresholds")
+    data, acts = toy()
+    flat = store_activations(np.full(acts.shape, 0.7), data, layer="flat")
+    vectors = SegmentationProbe(loss, TAU, inputs=inputs, label_size=32).fit(flat, data).vectors
+    assert not vectors.usable.any()
+    assert set(vectors.concepts["note"]) == {"no unit varies"}
+    assert vectors.concepts["train_score"].isna().all()
+
+
 @pytest.mark.parametrize("kind", [SegmentationProbe, ClassificationProbe])
 def test_subset_scores_end_with_the_whole_probe(toy, kind):
     data, acts = toy()
@@ -204,6 +250,10 @@ def test_misuse_is_one_sentence(toy, store_activations):
     data, acts = toy()
     with pytest.raises(InputError, match="loss is one of"):
         SegmentationProbe("hinge")
+    with pytest.raises(InputError, match="inputs is one of binary, raw"):
+        SegmentationProbe(inputs="dense")
+    with pytest.raises(InputError, match="of thresholded units"):
+        SegmentationProbe("net2vec", inputs="raw")
     with pytest.raises(InputError, match="not fitted yet"):
         _ = SegmentationProbe().vectors
     with pytest.raises(InputError, match="no 'test' images"):
