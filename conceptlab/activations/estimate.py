@@ -137,7 +137,7 @@ def _seconds(
 
     for _ in range(2):
         started = time.perf_counter()
-        pixels = np.stack(list(ordered_map(lambda i: model.decode(data.image(i)), images)))
+        pixels = np.stack(list(ordered_map(lambda i: model.decode(data.picture(i)), images)))
         with torch.inference_mode(), watch(model.module, list(layers), keep) as run:
             run(model.normalise(torch.from_numpy(pixels)))
     return (time.perf_counter() - started) / len(images)

@@ -235,12 +235,12 @@ def _chunks(jobs: Sequence[Job], batch_size: int) -> Iterator[Chunk]:
 def _decoded(
     model: "ProbedModel", data: "ProbeDataset", chunks: Iterable[Chunk]
 ) -> Generator[tuple[Chunk, NDArray[np.uint8]], None, None]:
-    """The chunks' pictures (n, S, S, 3), read and decoded in threads ahead of their use."""
-    size = model.preprocessing.geometry.size
+    """The chunks' pictures (n, S, S, C), read and decoded in threads ahead of their use."""
+    size, channels = model.preprocessing.geometry.size, model.preprocessing.channels
 
     def load(pictures: NDArray[np.uint8], first: int) -> None:
         for place in range(len(pictures)):
-            pictures[place] = model.decode(data.image(first + place))
+            pictures[place] = model.decode(data.picture(first + place))
 
     waiting: deque[tuple[Chunk, NDArray[np.uint8], list[Future[None]]]] = deque()
     pool = ThreadPoolExecutor(workers(), "decode")
@@ -254,7 +254,7 @@ def _decoded(
     try:
         for chunk in chunks:
             count = chunk.stop - chunk.start
-            pictures = np.empty((count, size, size, 3), np.uint8)
+            pictures = np.empty((count, size, size, channels), np.uint8)
             starts = range(0, count, TOGETHER)
             parts = [pool.submit(load, pictures[i : i + TOGETHER], chunk.start + i) for i in starts]
             waiting.append((chunk, pictures, parts))

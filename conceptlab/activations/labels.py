@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KIND = "labels"
+SAMPLED = "centres"  # once, at the centre of each cell; stores of before were sampled twice
 BLOCK = 32
 PATTERNS = 16  # different sets of unlabelled categories within one image, at most
 LARGEST_LABELS = 4096  # on a side; a mask of every concept has to fit in memory
@@ -199,6 +200,7 @@ def prepare_labels(
         "data": data.label_fingerprint,
         "geometry": geometry.spec(),
         "size": list(size),
+        "sampled": SAMPLED,
     }
     folder = cache_root / "labels" / f"{data.name}-{data.label_fingerprint[:8]}"
     path = folder / f"{size[0]}x{size[1]}-{digest(spec)[:8]}.h5"

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from conceptlab.data.folder import IMAGES
-from conceptlab.data.read import read_image
+from conceptlab.data.read import IMAGES, read_image
 from conceptlab.errors import InputError
 from conceptlab.numerics.parallel import ordered_map
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from conceptlab.data.base import ProbeDataset
     from conceptlab.models.probed import ProbedModel
 
-#: Pictures, files of pictures, or a tensor (n, 3, S, S) already preprocessed. Anything with a
+#: Pictures, files of pictures, or a tensor (n, C, S, S) already preprocessed. Anything with a
 #: length that gives picture i for [i] will do, so that many need not be in memory.
 Pictures = Sequence[Image.Image | str | Path]
 
@@ -43,7 +42,7 @@ class Rows(Sequence[Image.Image]):
         """Picture at a place, or those of a slice."""
         if isinstance(place, slice):
             return Rows(self.data, self.rows[place])
-        return self.data.image(int(self.rows[place]))
+        return self.data.picture(int(self.rows[place]))
 
 
 def folder_pictures(folder: str | Path) -> list[Path]:
@@ -64,7 +63,7 @@ def folder_pictures(folder: str | Path) -> list[Path]:
 def batches(
     model: "ProbedModel", pictures: "Pictures | Tensor", size: int = 32
 ) -> Iterator["Tensor"]:
-    """Batches (n, 3, S, S) on the network's device, a few decoded ahead.
+    """Batches (n, C, S, S) on the network's device, a few decoded ahead.
 
     Args:
         model: whose preprocessing is applied, except to a tensor.
@@ -80,9 +79,10 @@ def batches(
     if size < 1:
         raise InputError(f"a batch holds at least one picture; got {size}")
     if isinstance(pictures, torch.Tensor):
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or not pictures.is_floating_point():
+        channels = model.preprocessing.channels
+        if pictures.ndim != 4 or pictures.shape[1] != channels or not pictures.is_floating_point():
             raise InputError(
-                "a tensor of pictures is (n, 3, S, S), of floats and preprocessed; got "
+                f"a tensor of pictures is (n, {channels}, S, S), of floats and preprocessed; got "
                 f"{tuple(pictures.shape)} of {pictures.dtype}"
             )
         for start in range(0, len(pictures), size):

@@ -213,9 +213,7 @@ def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of th
     return Decomposition(pd.concat(tables, ignore_index=True), pd.DataFrame(rows), of_classes)
 
 
-def _columns(
-    model: ProbedModel, images: Mapping[Any, Any], output: Output
-) -> NDArray[np.int64]:
+def _columns(model: ProbedModel, images: Mapping[Any, Any], output: Output) -> NDArray[np.int64]:
     """The column of each class, where all of them have pictures."""
     if not isinstance(images, Mapping) or not images:
         raise InputError("images is a mapping of classes to pictures, with at least one class")
@@ -242,11 +240,12 @@ def _one(model: ProbedModel, image: Any) -> Any:
 
 
 def _seen(model: ProbedModel, batch: Any) -> NDArray[np.uint8]:
-    """(S, S, 3) the picture that became a network's input (1, 3, S, S)."""
+    """(S, S, 3) the picture that became a network's input (1, C, S, S), without transparency."""
     preprocessing = model.preprocessing
     values = np.moveaxis(np.asarray(batch[0].cpu(), dtype=np.float64), 0, -1)
     pixels = values * np.array(preprocessing.std) + np.array(preprocessing.mean)
-    return np.asarray(np.clip(np.rint(255 * pixels), 0, 255), dtype=np.uint8)
+    shown = np.asarray(np.clip(np.rint(255 * pixels), 0, 255), dtype=np.uint8)
+    return np.repeat(shown, 3, axis=2) if preprocessing.channels == 1 else shown[..., :3]
 
 
 def _order(contributions: Floats) -> NDArray[np.int64]:

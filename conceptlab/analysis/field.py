@@ -179,7 +179,7 @@ def empirical_field(
     groups = found.table.assign(number=found.places).groupby("row")
     for row, own in tqdm(groups, unit="image", disable=not progress):
         centres = lens.centres(own[["y", "x"]].to_numpy())
-        pixels = model.decode(data.image(int(str(row))))
+        pixels = model.decode(data.picture(int(str(row))))
         changes = _changes(model, pixels, found.targets, own, lens, batch_size)
         for number, change, centre in zip(own["number"], changes, centres, strict=True):
             moved = lens.centred(change, centre)

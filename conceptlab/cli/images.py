@@ -90,13 +90,16 @@ class Images:
         paths: Sequence[Path],
     ) -> None:  # fmt: skip
         """Images that stand for pictures: inversions and caricatures."""
+        from conceptlab.models.picture import see
+
         pictures = [opened(path) for path in paths]
+        own = self.model.preprocessing.geometry
         files = digest_chunks(path.read_bytes() for path in paths)
         key = self._key(layer) | objectives_key([], settings, files=files)
         make_images(
             run, self.model.name, layer, kind, key,
             lambda: make(self.model, pictures, layer, settings, **self._how()),
-            beside=[Image.fromarray(self.model.decode(picture)) for picture in pictures],
+            beside=[Image.fromarray(see(picture, own)) for picture in pictures],
         )  # fmt: skip
 
     def _settings(self, default: Synthesis) -> Synthesis:

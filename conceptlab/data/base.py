@@ -22,6 +22,7 @@ from conceptlab.registry import Registry
 
 SPLITS = ("train", "val", "test")
 MOST_CATEGORIES = 64
+COUNTED = 1 << 20  # pixels at a time
 DELAY = 2.0  # seconds before a bar shows
 T = TypeVar("T")
 
@@ -100,6 +101,10 @@ class ProbeDataset(ABC):
         Raises:
             DataError: the file is missing or damaged.
         """
+
+    def picture(self, i: int) -> Image.Image:
+        """Picture i as a network is to see it: RGB, or RGBA where its file says transparency."""
+        return self.image(i)
 
     @abstractmethod
     def labels(self, i: int) -> Labels:
@@ -262,12 +267,21 @@ class ProbeDataset(ABC):
         labels = self.labels(i)
         count = len(self.catalogue)
         flat = labels.planes.reshape(len(labels.planes), -1)
-        pixels = [np.bincount(plane[plane >= 0], minlength=count) for plane in flat]
+        pixels = [_counted(plane, count) for plane in flat]
         area = np.sum(pixels, axis=0) / flat.shape[1] if pixels else np.zeros(count)
         for concept in np.flatnonzero(np.count_nonzero(pixels, axis=0) > 1 if pixels else []):
             area[concept] = (flat == concept).any(axis=0).mean()  # where planes overlap, once
         area[labels.image_concepts] = 1.0
         return area
+
+
+def _counted(plane: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """(C,) pixels of each concept, counted in blocks, since large maps need many times theirs."""
+    found = np.zeros(count, dtype=np.int64)
+    for start in range(0, len(plane), COUNTED):
+        part = plane[start : start + COUNTED]
+        found += np.bincount(part[part >= 0], minlength=count)
+    return found
 
 
 SOURCES: Registry[Any] = Registry("data source")

@@ -28,12 +28,16 @@ from conceptlab.data.base import (
     take_options,
 )
 from conceptlab.data.read import (
+    MOST_PIXELS,
     check_aspects,
     data_folder,
+    folder_name,
     read_bytes,
     read_image,
     read_number_map,
     read_rows,
+    shortened,
+    whole_number,
 )
 from conceptlab.errors import ConceptlabError, DataError
 from conceptlab.numerics.parallel import ordered_map
@@ -41,6 +45,7 @@ from conceptlab.numerics.parallel import ordered_map
 WHOLE = ("scene", "texture")  # categories whose labels hold for a picture, not for pixels
 NUMBERS = 1 << 16
 NONE = -1
+MOST_PLANES = 255  # label maps of a picture
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class BrodenDataset(ProbeDataset):
         take_options(spec, options, ())
         self.spec = spec
         self.root = data_folder(path)
-        self.name = self.root.resolve().name
+        self.name = folder_name(self.root)
         names = _read_names(self.root / "label.csv")
         groups = _read_groups(self.root / "category.csv")
         self.catalogue, self._numbers = _catalogue(self.root, groups, names)
@@ -98,9 +103,12 @@ class BrodenDataset(ProbeDataset):
     def image(self, i: int) -> Image.Image:
         """Picture i, RGB."""
         row = self._rows[i]
-        picture = read_image(self._path(row.image))
-        check_aspects(picture.size, f"the label of {row.image}", row.label_size[::-1])
-        return picture
+        return self._checked(row, read_image(self._path(row.image)))
+
+    def picture(self, i: int) -> Image.Image:
+        """Picture i, RGB, or RGBA where its file says what is transparent."""
+        row = self._rows[i]
+        return self._checked(row, read_image(self._path(row.image), transparent=True))
 
     def labels(self, i: int) -> Labels:
         """The labels of picture i.
@@ -161,6 +169,10 @@ class BrodenDataset(ProbeDataset):
     def _path(self, file: str) -> Path:
         return self.root / "images" / file
 
+    def _checked(self, row: Row, picture: Image.Image) -> Image.Image:
+        check_aspects(picture.size, f"the label of {row.image}", row.label_size[::-1])
+        return picture
+
     def _bits(self, categories: list[str]) -> int:
         return sum(1 << self.categories.index(c) for c in categories)
 
@@ -168,7 +180,7 @@ class BrodenDataset(ProbeDataset):
         return sum(category not in WHOLE for category, _ in (*row.maps, *row.whole))
 
     def _concept(self, row: Row, category: str, number: int) -> int:
-        if number >= NUMBERS or not self._known[number]:
+        if not self._known[number]:
             raise DataError(
                 f"{self.root / 'index.csv'}: {row.image} has number {number}, which is not in "
                 "label.csv"
@@ -234,9 +246,11 @@ class BrodenDataset(ProbeDataset):
 
 
 def _number(path: Path, what: str, text: str) -> int:
-    if not text.isdecimal() or int(text) >= NUMBERS:
-        raise DataError(f"{path}: {what} {text!r} is no whole number in 0..{NUMBERS - 1}")
-    return int(text)
+    number = whole_number(text, NUMBERS - 1)
+    if number is None:
+        given = shortened(text)
+        raise DataError(f"{path}: {what} {given} is no whole number in 0..{NUMBERS - 1}")
+    return number
 
 
 def _read_groups(path: Path) -> list[str]:
@@ -315,7 +329,7 @@ def _row(path: Path, cells: dict[str, str], categories: list[str]) -> Row:
     for category in categories:
         for part in filter(None, (p.strip() for p in cells[category].split(";"))):
             if part.isdecimal():
-                whole.append((category, int(part)))
+                whole.append((category, _number(path, f"{category} of {cells['image']}", part)))
             else:
                 maps.append((category, _inside(path, part)))
     sides = {k: _number(path, f"{k} of {cells['image']}", cells[k]) for k in ("ih", "iw")}
@@ -325,6 +339,13 @@ def _row(path: Path, cells: dict[str, str], categories: list[str]) -> Row:
     if not all(sides.values()):
         raise DataError(f"{path}: {cells['image']} has a side of 0 pixels")
     label_size = sides["sw"], sides["sh"]
+    planes = max(1, sum(category not in WHOLE for category, _ in (*maps, *whole)))
+    if planes > MOST_PLANES or label_size[0] * label_size[1] > MOST_PIXELS // planes:
+        raise DataError(
+            f"{path}: {cells['image']} has {planes} label maps of {label_size[0]} x "
+            f"{label_size[1]} pixels (sw x sh); at most {MOST_PLANES} with together "
+            f"{MOST_PIXELS / 1e6:.0f} million are read"
+        )
     check_aspects((sides["iw"], sides["ih"]), f"{path}: {cells['image']}'s label", label_size)
     return Row(
         cells["split"],

@@ -13,6 +13,7 @@ NAMES = (
     "black", "blue", "brown", "grey", "green", "orange", "pink", "purple", "red", "white",
     "yellow",
 )  # fmt: skip
+AT_ONCE = 1 << 18  # pixels: what is in between takes many times their memory
 BINS = 32  # per channel: colours that differ by less than 8 of 256 share a name
 
 
@@ -25,9 +26,13 @@ def name_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:
     Returns:
         (...).
     """
-    cells = pixels.astype(np.uint16) >> 3
-    flat = cells[..., 0] << 10 | cells[..., 1] << 5 | cells[..., 2]
-    return color_table().ravel().take(flat)
+    colors, table = pixels.reshape(-1, 3), color_table().ravel()
+    found = np.empty(len(colors), dtype=np.int32)
+    for start in range(0, len(colors), AT_ONCE):
+        cells = colors[start : start + AT_ONCE].astype(np.uint16) >> 3
+        flat = cells[:, 0] << 10 | cells[:, 1] << 5 | cells[:, 2]
+        found[start : start + AT_ONCE] = table.take(flat)
+    return found.reshape(pixels.shape[:-1])
 
 
 @cache

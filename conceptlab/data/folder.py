@@ -4,10 +4,8 @@
 if there is one, `scenes.csv` (image,scene).
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from PIL import Image
 from conceptlab.data.base import (
     MOST_CATEGORIES,
     SOURCES,
-    SPLITS,
     Labels,
     ProbeDataset,
     Problem,
@@ -27,37 +24,23 @@ from conceptlab.data.base import (
     take_options,
 )
 from conceptlab.data.colors import NAMES, color_table, name_pixels
+from conceptlab.data.listing import Item, items_of, unmatched, unread, with_val
 from conceptlab.data.read import (
     check_aspects,
     data_folder,
+    displayed,
+    folder_name,
     read_bytes,
-    read_header,
     read_image,
     read_index_map,
     read_rows,
+    shortened,
+    whole_number,
 )
 from conceptlab.errors import ConceptlabError, DataError, InputError
 from conceptlab.numerics.parallel import ordered_map
 
-IMAGES = (".jpg", ".jpeg", ".png")
 IGNORE = "ignore"
-VAL_SHARE = 5
-
-
-@dataclass(frozen=True)
-class Item:
-    """One picture: its split, its files, and its scene, '' where it has no scene label."""
-
-    split: str
-    stem: str
-    image: Path
-    label: Path
-    scene: str = ""
-
-    @property
-    def name(self) -> str:
-        """'split/NAME'."""
-        return f"{self.split}/{self.stem}"
 
 
 @SOURCES.register("folder")
@@ -84,14 +67,14 @@ class FolderDataset(ProbeDataset):
         if options.get("val", "test") != "test":
             raise InputError(f"{spec!r}: val can only be 'test'")
         self.root = data_folder(path)
-        self.name = self.root.resolve().name
+        self.name = folder_name(self.root)
         self._classes = _read_classes(self.root / "classes.csv")
         scenes = _read_scenes(self.root / "scenes.csv")
-        found = _items(self.root, scenes)
-        self._items = _with_val(self.root, found, "val" in options)
+        found = items_of(self.root, scenes)
+        self._items = with_val(self.root, found, "val" in options)
         if not any(item.split == "train" for item in self._items):
             raise DataError(f"{self.root / 'images' / 'train'} has no pictures to learn from")
-        self.problems = _unmatched(self.root, found, scenes) + _unread(self.root)
+        self.problems = unmatched(self.root, found, scenes) + unread(self.root)
         self.splits = np.array([item.split for item in self._items])
         self.names = np.array([item.name for item in self._items])
         self.planes = 2 if self.colors else 1
@@ -102,23 +85,29 @@ class FolderDataset(ProbeDataset):
         """Picture i, RGB."""
         return read_image(self._items[i].image)
 
+    def picture(self, i: int) -> Image.Image:
+        """Picture i, RGB, or RGBA where its file says what is transparent."""
+        return read_image(self._items[i].image, transparent=True)
+
     def labels(self, i: int) -> Labels:
         """The labels of picture i: one plane of classes, and one of colours if asked for."""
         item = self._items[i]
-        indices = read_index_map(item.label)
-        self._check_indices(item, indices)
-        classes = self._table[indices]
-        picture = self._check_aspect(item, indices)
-        planes = [np.where(classes >= 0, classes, -1).astype(np.int32)]
+        classes = self._classes_of(item)
+        ignored = classes == -2
+        height, width = classes.shape
+        planes = np.empty((self.planes, height, width), dtype=np.int32)
+        np.maximum(classes, -1, out=planes[0])
         if self.colors:
-            height, width = indices.shape
+            picture = read_image(item.image)
+            check_aspects(picture.size, item.label, (width, height))
             if picture.size != (width, height):
                 picture = picture.resize((width, height), Image.Resampling.NEAREST)
             first = len(self.catalogue) - len(NAMES)
-            planes.append(name_pixels(np.asarray(picture)) + np.int32(first))
-        ignored = classes == -2
+            np.add(name_pixels(np.asarray(picture)), first, out=planes[1])
+        else:
+            check_aspects(displayed(item.image), item.label, (width, height))
         return Labels(
-            np.stack(planes),
+            planes,
             np.where(ignored, self._class_bits, np.uint64(0)) if ignored.any() else None,
             np.array([self._scenes[item.scene]] if item.scene else [], dtype=np.int64),
             0 if item.scene else self._scene_bit,
@@ -206,28 +195,30 @@ class FolderDataset(ProbeDataset):
         self._scene_bit = 1 << self.categories.index("scene") if self._scenes else 0
         return table
 
-    def _check_indices(self, item: Item, indices: NDArray[np.int64]) -> None:
-        if indices.min() < 0 or indices.max() >= len(self._table):
+    def _classes_of(self, item: Item) -> NDArray[np.int32]:
+        """(h, w) concept ids of a label map, -2 for 'ignore'.
+
+        Raises:
+            DataError: an index that classes.csv lacks.
+        """
+        indices = read_index_map(item.label)
+        if indices.dtype.itemsize > 2 and (indices.min() < 0 or indices.max() >= len(self._table)):
             raise DataError(f"{item.label}: class indices lie in 0..65535")
-        unknown = np.unique(indices[self._table[indices] == -3])
+        classes: NDArray[np.int32] = self._table[indices]
+        unknown = np.unique(indices[classes == -3])
         if len(unknown):
             raise DataError(
                 f"{item.label} has index {unknown[0]}, which is not in classes.csv: add a row "
                 f"'{unknown[0]},NAME,CATEGORY' (category {IGNORE} for unlabelled pixels)"
             )
-
-    def _check_aspect(self, item: Item, indices: NDArray[np.int64]) -> Image.Image:
-        height, width = indices.shape
-        picture = read_image(item.image) if self.colors else read_header(item.image)
-        check_aspects(picture.size, item.label, (width, height))
-        return picture
+        return classes
 
 
 def _read_classes(path: Path) -> pd.DataFrame:
     rows = read_rows(path, ("index", "name", "category"))
     for row in rows:
-        if not row["index"].isdecimal() or int(row["index"]) > 65535:
-            raise DataError(f"{path}: {row['index']!r} is no index in 0..65535")
+        if whole_number(row["index"], 65535) is None:
+            raise DataError(f"{path}: {shortened(row['index'])} is no index in 0..65535")
         if not row["name"] or not row["category"]:
             raise DataError(f"{path}: index {row['index']} lacks a name or a category")
     table = pd.DataFrame(rows, columns=["index", "name", "category"])
@@ -247,89 +238,3 @@ def _read_scenes(path: Path) -> dict[str, str]:
         if count > 1:
             raise DataError(f"{path}: {image!r} stands in {count} rows; a picture has one scene")
     return {row["image"]: row["scene"] for row in rows if row["scene"]}
-
-
-def _items(root: Path, scenes: dict[str, str]) -> list[Item]:
-    """The pictures of all splits, by split and name.
-
-    Raises:
-        DataError: two pictures of one name.
-    """
-    items = []
-    for split in SPLITS:
-        folder = root / "images" / split
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
-        pictures = [f for f in files if f.suffix.lower() in IMAGES and not f.name.startswith(".")]
-        for stem, count in Counter(f.stem for f in pictures).items():
-            if count > 1:
-                raise DataError(f"{folder} has {count} pictures called {stem}; keep one")
-        for file in pictures:
-            label = root / "labels" / split / f"{file.stem}.png"
-            scene = scenes.get(f"{split}/{file.stem}", "")
-            items.append(Item(split, file.stem, file, label, scene))
-    return items
-
-
-def _unmatched(root: Path, items: list[Item], scenes: dict[str, str]) -> list[Problem]:
-    """Files that lack their counterpart."""
-    known = {item.name for item in items}
-    problems = [
-        Problem(str(item.label.relative_to(root)), "is missing: its picture has no label map")
-        for item in items
-        if not item.label.is_file()
-    ]
-    for split in SPLITS:
-        folder = root / "labels" / split
-        for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if file.suffix.lower() == ".png" and f"{split}/{file.stem}" not in known:
-                name = str(file.relative_to(root))
-                problems.append(Problem(name, "has no picture of that name", "remark"))
-    for name in scenes:
-        if name not in known:
-            text = f"names {name!r}, which is no picture: write SPLIT/NAME, without an ending"
-            problems.append(Problem("scenes.csv", text))
-    return problems
-
-
-def _unread(root: Path) -> list[Problem]:
-    """Remarks about what lies among the pictures and is none."""
-    splits = f"is not read: the splits are {', '.join(SPLITS)}"
-    endings = f"is not read: pictures end in {', '.join(IMAGES)}"
-    found = [(file, splits) for file in (root / "images").iterdir() if file.name not in SPLITS]
-    for split in SPLITS:
-        folder = root / "images" / split
-        files = folder.iterdir() if folder.is_dir() else []
-        found += [(file, endings) for file in files if file.suffix.lower() not in IMAGES]
-    return [
-        Problem(str(file.relative_to(root)), why, "remark")
-        for file, why in sorted(found)
-        if not file.name.startswith(".")
-    ]
-
-
-def _with_val(root: Path, items: list[Item], take_test: bool) -> list[Item]:
-    """The items with a val split: their own, the test split where asked, or a fifth of train.
-
-    Raises:
-        DataError: there is no test split to take.
-    """
-    if any(item.split == "val" for item in items):
-        return items
-    if take_test:
-        if not any(item.split == "test" for item in items):
-            raise DataError(f"{root / 'images' / 'test'} has no pictures to take for val")
-        changed = [_moved(i, "val") if i.split == "test" else i for i in items]
-    else:
-        changed = [_moved(i, "val") if i.split == "train" and _in_val(i.stem) else i for i in items]
-        if not any(item.split == "train" for item in changed):
-            return items  # so few that all would go
-    return sorted(changed, key=lambda i: (SPLITS.index(i.split), i.stem))
-
-
-def _moved(item: Item, split: str) -> Item:
-    return Item(split, item.stem, item.image, item.label, item.scene)
-
-
-def _in_val(stem: str) -> bool:
-    """A fifth of all names, by a hash that no run or machine changes."""
-    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:8], "big") % VAL_SHARE == 0

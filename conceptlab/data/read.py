@@ -1,92 +1,159 @@
 """Reading pictures, label maps and tables, with one clear sentence about what cannot be read."""
 
 import csv
+import os
+import stat
 import struct
 import warnings
-import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from conceptlab.errors import DataError
+from conceptlab.errors import DataError, InputError
+from conceptlab.numerics.pixels import displayed_size, in_colours, upright
 
 # PIL warns of pictures of half the size that it refuses; they are read as all others
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-ASPECT = 0.02  # relative difference of aspects that rounding can explain
-#: What PIL raises on files that it cannot read.
-FAULTS = (
-    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError,
-    Image.DecompressionBombError,
+#: Endings of pictures, and the formats that are opened, whatever the ending. Others of Pillow's
+#: run programs (PostScript), or are read by nobody's camera.
+IMAGES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2", ".avif", ".ppm",
+    ".pgm",
 )  # fmt: skip
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000", "AVIF", "PPM")
+MOST_PIXELS = 100_000_000  # of a picture or a label map: 10,000 x 10,000
+MOST_BYTES = 1 << 29  # of a file
+ASPECT = 0.02  # relative difference of aspects that rounding can explain
+IHDR = struct.Struct(">8s8xIIBB")  # signature, width, height, bits a value, colour type
+GREY = 0
 
 
-def read_image(path: Path) -> Image.Image:
-    """An RGB picture, fully decoded.
+def read_image(path: Path, transparent: bool = False) -> Image.Image:
+    """A picture as it is displayed, RGB, fully decoded; see `conceptlab.numerics.pixels`.
 
-    Raises:
-        DataError: the file is missing, truncated, or no picture.
-    """
-    picture = _open(path)
-    if picture.mode.startswith("I"):  # 16 bits per pixel; PIL would clip, not scale
-        picture = Image.fromarray((np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8))
-    if picture.mode == "P" and "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-def read_index_map(path: Path) -> NDArray[np.int64]:
-    """(h, w) the values of an 8- or 16-bit index map; of a palette picture, the palette's indices.
+    Args:
+        path: of the file.
+        transparent: RGBA where the file says what is transparent.
 
     Raises:
-        DataError: the file is missing, damaged, or has more than one channel.
+        DataError: the file is missing, no regular file, truncated, too large, or no picture.
     """
     picture = _open(path)
+    try:
+        return in_colours(picture, 4 if transparent and picture.has_transparency_data else 3)
+    except InputError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def read_index_map(path: Path) -> NDArray[Any]:
+    """(h, w) the values of an index map, as its PNG file stores them, in integers of 1 to 4 bytes.
+
+    Of a grey picture of 1 to 16 bits the values, of a palette picture the palette's indices; it
+    lies as it is displayed.
+
+    Raises:
+        DataError: the file is missing, damaged, no PNG, or has more than one channel.
+    """
+    picture = _open(path, ("PNG",))
     if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
         raise DataError(
             f"{path} is a {picture.mode} picture; a label map has one channel of class indices"
         )
-    return np.asarray(picture).astype(np.int64)
+    values = np.asarray(upright(picture))
+    with path.open("rb") as file:
+        _, _, _, bits, kind = IHDR.unpack(file.read(IHDR.size))
+    if kind == GREY and 1 < bits < 8:  # PIL spreads such values over 0..255
+        values = values // (255 // ((1 << bits) - 1))
+    return values.astype(np.uint8) if values.dtype == bool else values
 
 
 def read_number_map(path: Path) -> NDArray[np.int64]:
     """(h, w) the numbers R + 256 G of an RGB label map.
 
     Raises:
-        DataError: the file is missing, damaged, or has another number of channels.
+        DataError: the file is missing, damaged, no PNG, or has another number of channels.
     """
-    picture = _open(path)
+    picture = _open(path, ("PNG",))
     if picture.mode not in ("RGB", "RGBA", "P"):
         raise DataError(f"{path} is a {picture.mode} picture; a label map is RGB, label R + 256 G")
-    pixels = np.asarray(picture.convert("RGB")).astype(np.int64)
-    return pixels[..., 0] + 256 * pixels[..., 1]
+    pixels = np.asarray(in_colours(picture))
+    return pixels[..., 0] + 256 * pixels[..., 1].astype(np.int64)
 
 
-def _open(path: Path) -> Image.Image:
+def displayed(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is displayed; it is not decoded.
+
+    Raises:
+        DataError: as `read_image`, as far as the beginning of the file tells.
+    """
+    return displayed_size(_opened(path, FORMATS))
+
+
+def _open(path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """A picture, fully decoded."""
+    picture = _opened(path, formats)
     try:
-        with Image.open(path) as picture:
+        with picture:
             picture.load()
-            return picture
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path} is damaged or no picture") from None
-    except FAULTS as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} is damaged or no picture ({reason})") from error
+    except Exception as error:  # decoders of damaged files raise anything
+        raise _damaged(path, error) from error
+    return picture
 
 
-def read_header(path: Path) -> Image.Image:
-    """A picture of which only the size is wanted."""
+def _opened(path: Path, formats: tuple[str, ...]) -> Image.Image:
+    """A picture of which the header is read."""
+    if not path.exists() and not path.is_symlink():
+        raise DataError(f"{path} is missing")
+    require_file(path)
     try:
-        with Image.open(path) as picture:
-            return picture
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except FAULTS as error:
-        raise DataError(f"{path} is damaged or no picture") from error
+        picture = Image.open(path, formats=formats)
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except UnidentifiedImageError:
+        known = ", ".join(formats)
+        raise DataError(f"{path} is damaged or no picture of a known format ({known})") from None
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if picture.width * picture.height > MOST_PIXELS:
+        picture.close()
+        raise _too_large(path, picture.size)
+    return picture
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = getattr(error, "strerror", None) or error
+    return DataError(f"{path} is damaged or no picture ({reason})")
+
+
+def _too_large(path: Path, size: tuple[int, int] | None = None) -> DataError:
+    own = f" ({size[0]} x {size[1]})" if size else ""
+    return DataError(
+        f"{path} has more pixels{own} than the {MOST_PIXELS / 1e6:.0f} million that are read: "
+        "scale it down, or cut it into pieces"
+    )
+
+
+def require_file(path: Path) -> None:
+    """Refuse what is no regular file of a size that can be read: a pipe waits, a device never ends.
+
+    Raises:
+        DataError: missing, no regular file, too large.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:  # missing, or a link to itself
+        raise DataError(f"cannot read {path} ({error.strerror})") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise DataError(f"{path} is no regular file")
+    if state.st_size > MOST_BYTES:
+        raise DataError(
+            f"{path} has {state.st_size / 1e6:.0f} MB; files of at most "
+            f"{MOST_BYTES / 1e6:.0f} MB are read"
+        )
 
 
 def read_bytes(path: Path) -> bytes:
@@ -95,6 +162,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DataError: it cannot be read.
     """
+    require_file(path)
     try:
         return path.read_bytes()
     except OSError as error:
@@ -111,6 +179,11 @@ def data_folder(path: str) -> Path:
     if not path or not folder.is_dir():
         raise DataError(f"there is no folder {path or '(no path given)'} to read data from")
     return folder
+
+
+def folder_name(folder: Path) -> str:
+    """What a data set in a folder is called, in characters that any file can hold."""
+    return os.fsencode(folder.resolve().name).decode("utf-8", "backslashreplace")
 
 
 def check_aspects(size: tuple[int, int], label: object, label_size: tuple[int, int]) -> None:
@@ -133,6 +206,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     Raises:
         DataError: the file is missing, no CSV in UTF-8, or lacks a column.
     """
+    require_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -149,3 +223,24 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         raise DataError(f"cannot read {path} ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV in UTF-8 ({error})") from error
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """A cell as a message quotes it.
+
+    >>> shortened("house"), shortened("9" * 5000, 6)
+    ("'house'", "'999999...' (5000 characters)")
+    """
+    return repr(text) if len(text) <= most else f"{text[:most] + '...'!r} ({len(text)} characters)"
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """The whole number in 0..most that a cell holds, else None.
+
+    >>> whole_number("007", 9), whole_number("10", 9), whole_number("9" * 5000, 9)
+    (7, None, None)
+    """
+    digits = text.lstrip("0") or text[:1]
+    if not text.isdecimal() or len(digits) > len(str(most)):
+        return None
+    return int(digits) if int(digits) <= most else None

@@ -23,6 +23,7 @@ from conceptlab.models.picture import see
 from conceptlab.models.source import first_line
 from conceptlab.models.watch import evaluating, runs_once, twice, watch
 from conceptlab.numerics.geometry import Geometry
+from conceptlab.numerics.pixels import MODES, in_colours
 from conceptlab.numerics.resample import upsample
 from conceptlab.numerics.sketch import Sketch
 from conceptlab.registry import near_matches
@@ -33,19 +34,30 @@ FLOAT16 = 2
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a picture to a network's input: geometry, then (x / 255 - mean) / std per channel."""
+    """From a picture to a network's input: geometry, then (x / 255 - mean) / std per channel.
+
+    The number of means says how many channels the network takes: 1 (grey), 3 (RGB) or 4 (RGBA), see
+    `conceptlab.numerics.pixels.MODES`.
+    """
 
     geometry: Geometry
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __post_init__(self) -> None:
         """Check the settings."""
         finite = all(map(math.isfinite, (*self.mean, *self.std)))
-        if not finite or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        fits = self.channels in MODES and len(self.std) == self.channels
+        if not finite or not fits or min(self.std) <= 0:
             raise InputError(
-                f"mean and std take three numbers, std above 0; got {self.mean} and {self.std}"
+                "mean and std take a number for each channel (3 for RGB, 1 for grey, 4 for RGBA), "
+                f"std above 0; got {self.mean} and {self.std}"
             )
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network's input has."""
+        return len(self.mean)
 
     def spec(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -60,7 +72,7 @@ class ProbedModel:
     """A network in evaluation mode, with its preprocessing and its classes' names.
 
     Args:
-        module: takes (n, 3, S, S).
+        module: takes (n, C, S, S), C channels as the preprocessing says, most often 3.
         preprocessing: of the pictures.
         name: short, for folders and tables.
         spec: the specification that it was made from.
@@ -90,7 +102,8 @@ class ProbedModel:
         self._shift = (-mean / std).repeat(side)
 
     def __repr__(self) -> str:
-        return f"<ProbedModel {self.spec} at {self.preprocessing.geometry.size} px>"
+        geometry = self.preprocessing.geometry
+        return f"<ProbedModel {self.spec} at {geometry.size} px, {geometry.interpolation}>"
 
     def _repr_html_(self) -> str:
         table = self.layers().to_html(max_rows=30, escape=True)
@@ -157,18 +170,18 @@ class ProbedModel:
         return self
 
     def decode(self, image: Image.Image) -> NDArray[np.uint8]:
-        """(S, S, 3) the part of a picture that the network sees; for use in any thread."""
-        return see(image, self.preprocessing.geometry)
+        """(S, S, C) the part of a picture that the network sees; for use in any thread."""
+        return see(image, self.preprocessing.geometry, self.preprocessing.channels)
 
     def normalise(self, batch: Tensor) -> Tensor:
-        """(n, S, S, 3) uint8 to (n, 3, S, S) of the network's type and device, channels last."""
+        """(n, S, S, C) uint8 to (n, C, S, S) of the network's type and device, channels last."""
         rows = batch.to(self.device).flatten(2)  # long inner loops: channels would be three steps
         scale, shift = self._scale.to(self.device), self._shift.to(self.device)
         values = torch.addcmul(shift, rows.to(torch.float32), scale)
         return values.view(batch.shape).permute(0, 3, 1, 2).to(self.dtype)
 
     def prepare(self, images: Sequence[Image.Image]) -> Tensor:
-        """Pictures as the network's input (n, 3, S, S)."""
+        """Pictures as the network's input (n, C, S, S)."""
         return self.normalise(torch.from_numpy(np.stack([self.decode(i) for i in images])))
 
     def layers(self) -> pd.DataFrame:
@@ -249,7 +262,8 @@ class ProbedModel:
         Args:
             vectors: over one of this network's layers.
             image: any picture.
-            size: (height, width) that the maps give the whole picture; its own if not given.
+            size: (height, width) that the maps give the whole picture; its own, as it is
+                displayed, if not given.
 
         Returns:
             (C, h, w) logits at every pixel, NaN where a crop cuts the picture off from the network,
@@ -259,6 +273,7 @@ class ProbedModel:
             SpaceError: another network than the vectors'.
         """
         vectors.space.require_model(self)
+        image = in_colours(image, self.preprocessing.channels)
         values = self.activations(image, [vectors.space.layer])[vectors.space.layer][0]
         inputs = values.astype(np.float64)
         if vectors.thresholds is not None and vectors.space.inputs.startswith("binary"):
@@ -284,7 +299,8 @@ class ProbedModel:
     @cached_property
     def _layers(self) -> pd.DataFrame:
         size = self.preprocessing.geometry.size
-        image = torch.zeros(1, 3, size, size, device=self.device, dtype=self.dtype)
+        channels = self.preprocessing.channels
+        image = torch.zeros(1, channels, size, size, device=self.device, dtype=self.dtype)
         found: dict[str, dict[str, Any]] = {}
         tracker = FieldTracker(image)
 

@@ -56,7 +56,8 @@ class Tangent:
     def __init__(self, model: ProbedModel, layer: str, output: Output = None) -> None:
         self._model, self._layer, self._output = model, model.resolve([layer])[0], output
         size = model.preprocessing.geometry.size
-        noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+        shape = (1, model.preprocessing.channels, size, size)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         self._picture = noise.to(model.device, model.dtype)
         self.forward, self.classes, self._silent = True, 0, False
         self.forward = self._forward_agrees()

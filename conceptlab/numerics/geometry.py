@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from conceptlab.errors import InputError
 
 FITS = ("whole", "crop")
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "box", "hamming", "lanczos")
 Index = NDArray[np.int64]
 
 
@@ -21,48 +22,56 @@ class Geometry:
         fit: 'whole' resizes the whole picture to size x size, whatever its aspect; 'crop' brings
             the shorter side to `resize` and takes the centre.
         resize: the shorter side before the crop; `size` if not given.
+        interpolation: of pictures, by Pillow's names, with antialiasing; labels are never mixed.
 
     Raises:
-        InputError: an unknown fit, no pixels, or a crop larger than what it is cut from.
+        InputError: an unknown fit or interpolation, no pixels, or a crop larger than what it is cut
+            from.
     """
 
     size: int
     fit: str = "whole"
     resize: int | None = None
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         """Check the settings."""
         if self.fit not in FITS:
             raise InputError(f"fit is one of {', '.join(FITS)}; got {self.fit!r}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise InputError(
+                f"interpolation is one of {', '.join(INTERPOLATIONS)}; got {self.interpolation!r}"
+            )
         if self.size < 1:
             raise InputError(f"an input size is at least 1 pixel; got {self.size}")
         if self.fit == "crop" and (self.resize or self.size) < self.size:
             raise InputError(f"cannot crop {self.size} pixels from a side of {self.resize}")
 
     def spec(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return {"size": self.size, "fit": self.fit, "resize": self.resize}
+        """The same as JSON values; bilinear, which all were once, goes without saying."""
+        own = {"size": self.size, "fit": self.fit, "resize": self.resize}
+        if self.interpolation == "bilinear":
+            return own
+        return own | {"interpolation": self.interpolation}
 
     def label_rows_cols(self, height: int, width: int, label_size: tuple[int, int]) -> tuple[
         Index, Index
     ]:  # fmt: skip
-        """Where label pixels come from: nearest to the input's pixels, then to the label size's.
+        """Where label pixels come from: the native pixel that holds the centre of each.
 
         Args:
             height: of the native label map.
             width: of it.
-            label_size: (h, w) wanted.
+            label_size: (h, w) wanted, cells of the part of the picture that the network sees.
 
         Returns:
             (h,) rows and (w,) columns of the native map.
         """
         full_width, full_height = self.resized(width, height)
         top, left = self.corner(full_height, full_width)
-        rows = _nearest(height, full_height)[top : top + self.size]
-        columns = _nearest(width, full_width)[left : left + self.size]
         return (
-            rows[_nearest(self.size, label_size[0])],
-            columns[_nearest(self.size, label_size[1])],
+            _holding(height, full_height, top, self.size, label_size[0]),
+            _holding(width, full_width, left, self.size, label_size[1]),
         )
 
     def seen(self, height: int, width: int) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -96,7 +105,12 @@ class Geometry:
         return round((height - self.size) / 2.0), round((width - self.size) / 2.0)
 
 
-def _nearest(n_in: int, n_out: int) -> Index:
-    """(n_out,) the index of the input value in whose interval each output's centre lies."""
-    place: Index = (2 * np.arange(n_out) + 1) * n_in // (2 * n_out)  # in integers: exact at ties
+def _holding(n_in: int, full: int, first: int, size: int, n_out: int) -> Index:
+    """The value of n_in that holds the centre of each of n_out cells of a part.
+
+    The part is `size` of `full` from `first` on. In integers, so that it is exact: the upper of
+    the two where a centre lies on a border.
+    """
+    centres = 2 * n_out * first + (2 * np.arange(n_out, dtype=np.int64) + 1) * size
+    place: Index = centres * n_in // (2 * n_out * full)
     return place

@@ -12,6 +12,7 @@ from conceptlab.analysis.exemplars import CHOICES, Exemplars, exemplars
 from conceptlab.analysis.field import empirical_field
 from conceptlab.keys import digest_chunks
 from conceptlab.models.filters import filters
+from conceptlab.models.picture import see
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.images import make_images, objectives_key
 from conceptlab.study.kinds import make_kinds
@@ -129,12 +130,12 @@ def filters_step(model: "ProbedModel", layers: Sequence[Layer]) -> Outputs:
         )  # fmt: skip
     data = layers[0].data
     row = int(np.flatnonzero(data.splits != "train")[0]) if (data.splits != "train").any() else 0
-    picture = data.image(row)
+    picture = data.picture(row)
     for name, maps in model.activations(picture, names).items():
         shown.add(
             f"maps-{name}", f"Feature maps of {name}",
             f"What the most active units of {name} make of {data.names[row]}.",
-            plot_feature_maps(maps[0], picture=model.decode(picture)),
+            plot_feature_maps(maps[0], picture=see(picture, model.preprocessing.geometry)),
         )  # fmt: skip
     return Outputs({"shown": shown.table}, {}, shown.pictures)
 

@@ -171,6 +171,12 @@ def _check(
     model: ProbedModel, wanted: Sequence[Objective], settings: Synthesis, batch_size: int, seed: int
 ) -> None:
     """Refuse what is no objective, and layers that cannot be read."""
+    channels = model.preprocessing.channels
+    if channels != 3:
+        raise InputError(
+            f"images are optimised for networks of RGB pictures; {model.name} has {channels} "
+            "channels"
+        )
     if not wanted or not all(isinstance(one, Objective) for one in wanted):
         raise InputError("give at least one objective, such as Unit(layer, 5) or Logit(name)")
     whole(batch_size, "batch_size", 1)

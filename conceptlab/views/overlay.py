@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from conceptlab.numerics.pixels import in_colours
 from conceptlab.views.fonts import drawable, picture_font
 
 EDGE = (255, 221, 51)
@@ -31,7 +32,7 @@ def overlay(
     Raises:
         ValueError: a mask of another size.
     """
-    pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
+    pixels = np.asarray(in_colours(picture), dtype=np.float32)
     if mask.shape != pixels.shape[:2]:
         raise ValueError(f"a mask of {mask.shape} does not fit a picture of {pixels.shape[:2]}")
     outside = DIM * (pixels @ np.array(GREY, dtype=np.float32))
@@ -67,7 +68,7 @@ def strip(pictures: Sequence[Image.Image], captions: Sequence[str] = ()) -> Imag
     draw = ImageDraw.Draw(row)
     left = 0
     for place, picture in enumerate(pictures):
-        row.paste(picture.convert("RGB"), (left, 0))
+        row.paste(in_colours(picture), (left, 0))
         if captions:
             font = picture_font(captions[place], 11)
             text = _cut(drawable(captions[place]), font, picture.width)

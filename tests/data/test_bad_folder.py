@@ -102,17 +102,19 @@ def test_a_file_that_is_no_picture(tree):
 def test_a_folder_in_a_pictures_place(tree):
     (tree / "images/train/p0.png").unlink()
     (tree / "images/train/p0.png").mkdir()
-    assert only_message(tree) == "is damaged or no picture (Is a directory)"
+    assert only_message(tree) == "is no regular file"
 
 
 def test_a_large_picture_is_read_without_a_warning(tree):
-    """Pillow warns from 89 million pixels on, and refuses twice as many."""
+    """Pillow warns from 89 million pixels on, and refuses twice as many; we, more than 100."""
     Image.new("1", (12_000, 8_000)).save(tree / "images/train/p0.png")
     words = [sys.executable, "-m", "conceptlab.cli", "data", "validate", f"folder:{tree}"]
     said = subprocess.run(words, capture_output=True, text=True, check=True)
     assert said.stderr == ""
     Image.new("1", (18_000, 12_000)).save(tree / "images/train/p0.png")
-    assert "exceeds limit" in only_message(tree)
+    assert "has more pixels than the 100 million that are read: scale it down" in only_message(tree)
+    Image.new("1", (13_300, 13_300)).save(tree / "images/train/p0.png")
+    assert "has more pixels (13300 x 13300) than the 100 million" in only_message(tree)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
