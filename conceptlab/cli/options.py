@@ -173,15 +173,19 @@ def open_model(spec: str, **given: Any) -> "ProbedModel":
 
 def colours(given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
     """What `--mean` and `--std` say, where they are given."""
-    return {k: _three(given[k], f"--{k}") for k in ("mean", "std") if given.get(k) is not None}
+    return {k: _numbers(given[k], f"--{k}") for k in ("mean", "std") if given.get(k) is not None}
 
 
-def _three(text: str, name: str) -> tuple[float, ...]:
-    """Three numbers written as R,G,B."""
+def _numbers(text: str, name: str) -> tuple[float, ...]:
+    """Numbers written as R,G,B, as one for grey, or as R,G,B,A."""
     try:
-        r, g, b = (float(part) for part in text.split(","))
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(f"{name} takes three numbers as R,G,B; got {text!r}") from None
-    if not math.isfinite(r + g + b):
+        values = ()
+    if len(values) not in (1, 3, 4):
+        raise InputError(
+            f"{name} takes three numbers as R,G,B, one for grey or four for RGBA; got {text!r}"
+        )
+    if not all(map(math.isfinite, values)):
         raise InputError(f"{name} takes three finite numbers; got {text!r}")
-    return r, g, b
+    return values

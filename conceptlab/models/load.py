@@ -45,7 +45,8 @@ def load_model(  # noqa: PLR0913 (the contract's own)
             `untrained`, a copy of it).
         weights: a `.safetensors` file or a state dict that torch saved; with it, weights that the
             specification names only say the preprocessing, and are not downloaded.
-        mean: per channel, in place of the source's; so are std, size (pixels) and fit.
+        mean: per channel, in place of the source's; so are std, size (pixels) and fit. One number
+            each for a network of grey pictures (the luminance), four for one of RGBA.
         std: see there.
         size: see there; has to be given with a module.
         fit: 'whole' (default) or 'crop', see `conceptlab.numerics.geometry.Geometry`.
@@ -64,21 +65,39 @@ def load_model(  # noqa: PLR0913 (the contract's own)
         load_weights(built.module, weights, built.training_only, built.fit_state)
     elif not built.trained and not untrained:
         log.warning("%s has random weights: name some after @, or give a file of them", spec)
-    side = built.size if size is None else size
-    crops = (fit or "whole") == "crop"
-    resize = round((built.resize or built.size) * side / built.size) if crops else None
-    preprocessing = Preprocessing(
-        Geometry(side, fit or "whole", resize), _three(mean or built.mean), _three(std or built.std)
-    )
     model = ProbedModel(
         built.module,
-        preprocessing,
+        preprocessing_of(built, mean=mean, std=std, size=size, fit=fit),
         name=built.name + ("-untrained" if untrained else ""),
         spec=spec if isinstance(spec, str) else f"module:{type(spec).__name__}",
         class_names=built.class_names,
         code=built.code,
     )
     return model if device is None else model.to(device)
+
+
+def preprocessing_of(
+    built: Built,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: int | None = None,
+    fit: str | None = None,
+) -> Preprocessing:
+    """How pictures are prepared for a network: as its source says, but for what is given.
+
+    Raises:
+        InputError: a setting that makes no sense, a crop that is none of the network's own ways.
+    """
+    side, fit = built.size if size is None else size, fit or "whole"
+    if fit == "crop" and built.uncropped:
+        raise InputError(f"{built.name} {built.uncropped}: leave out the fit 'crop'")
+    resize = round((built.resize or built.size) * side / built.size) if fit == "crop" else None
+    mean, std = (
+        tuple(map(float, own if given is None else given))
+        for own, given in ((built.mean, mean), (built.std, std))
+    )
+    return Preprocessing(Geometry(side, fit, resize, built.interpolation), mean, std)
 
 
 @contextmanager
@@ -117,7 +136,7 @@ def _sized(built: Built, size: int | None) -> Built:
 
     Whether it was is tried: a network of convolutions takes any size as it is.
     """
-    if size in (None, built.size) or built.at_size is None or _takes(built.module, size):
+    if size in (None, built.size) or built.at_size is None or _takes(built, size):
         return built
     module = built.at_size(size)
     if built.trained and built.fit_state is not None:
@@ -125,10 +144,10 @@ def _sized(built: Built, size: int | None) -> Built:
     return replace(built, module=module)
 
 
-def _takes(module: nn.Module, size: int) -> bool:
+def _takes(built: Built, size: int) -> bool:
     try:
         with torch.inference_mode():
-            module.eval()(torch.zeros(1, 3, size, size))
+            built.module.eval()(torch.zeros(1, len(built.mean), size, size))
     except (RuntimeError, AssertionError, ValueError):
         return False
     return True
@@ -155,9 +174,3 @@ def _source_of(module: nn.Module) -> bytes:
             texts.append(c.__qualname__)
     return "\n".join(texts).encode()
 
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    if len(values) != 3:
-        raise InputError(f"mean and std take three numbers; got {tuple(values)}")
-    r, g, b = (float(v) for v in values)
-    return r, g, b

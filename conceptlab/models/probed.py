@@ -50,7 +50,7 @@ class Preprocessing:
         fits = self.channels in MODES and len(self.std) == self.channels
         if not finite or not fits or min(self.std) <= 0:
             raise InputError(
-                "mean and std take a number for each channel (3 for RGB, 1 for grey, 4 for RGBA), "
+                "mean and std take three numbers, or one each for grey pictures and four for RGBA, "
                 f"std above 0; got {self.mean} and {self.std}"
             )
 

@@ -26,8 +26,9 @@ def settings_of(module: nn.Module, origin: str) -> dict[str, Any]:
 
     Args:
         module: as its factory made it; `size` is a whole number or two equal ones, `mean` and `std`
-            one number or one per channel in any sequence, array or tensor, `class_names` a
-            sequence, or a dictionary of names by column.
+            one number for R, G and B alike, or one per channel in any sequence, array or tensor (of
+            one for a network of grey pictures, of four for RGBA), `class_names` a sequence, or a
+            dictionary of names by column.
         origin: where it comes from, for messages.
 
     Returns:
@@ -71,7 +72,8 @@ def _size(value: Any) -> int:
 
 def _colours(value: Any) -> tuple[float, ...]:
     values = _numbers(value)
-    return tuple(values * 3 if len(values) == 1 else values)
+    one = isinstance(value, numbers.Real) or getattr(value, "ndim", 1) == 0
+    return tuple(values * 3 if one else values)
 
 
 def _numbers(value: Any) -> list[float]:

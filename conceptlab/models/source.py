@@ -24,7 +24,9 @@ class Built:
         name: short.
         size: pixels on a side of the input.
         resize: the shorter side before a centre crop, for `fit='crop'`.
-        mean: per channel, of pictures in 0..1.
+        interpolation: how pictures are resized, see `conceptlab.numerics.geometry`.
+        uncropped: why `fit='crop'` is none of its own ways; empty where it is.
+        mean: per channel (3, 1 for a network of grey pictures, 4 for RGBA), of pictures in 0..1.
         std: per channel.
         class_names: of the outputs, if known.
         code: what else the network's function depends on.
@@ -40,6 +42,8 @@ class Built:
     name: str
     size: int = 224
     resize: int | None = None
+    interpolation: str = "bilinear"
+    uncropped: str = ""
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     class_names: Sequence[str] | None = None

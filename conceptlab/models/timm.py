@@ -46,12 +46,10 @@ def build(rest: str, bare: bool) -> Built:
     from timm.data.config import resolve_model_data_config
 
     config = resolve_model_data_config(module)  # type: ignore[no-untyped-call]
-    size = config["input_size"][-1]
     return Built(
         module,
         name,
-        size=size,
-        resize=math.floor(size / config.get("crop_pct", 1.0)),
+        **_geometry(name, config),
         mean=config["mean"],
         std=config["std"],
         trained=download,
@@ -59,6 +57,26 @@ def build(rest: str, bare: bool) -> Built:
         at_size=lambda other: timm.create_model(name, pretrained=False, img_size=other),
         fit_state=_fit_state,
     )
+
+
+def _geometry(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Size, crop and interpolation of a configuration.
+
+    Raises:
+        ModelError: pictures that are no squares.
+    """
+    _, height, width = config["input_size"]
+    if height != width:
+        raise ModelError(
+            f"timm:{name} takes pictures of {height} x {width} pixels (h x w), and here all are "
+            "squares: make it for a square size in a factory, file:PATH.py:FACTORY"
+        )
+    found = {"size": width, "interpolation": config["interpolation"]}
+    if config["crop_mode"] == "center":
+        return found | {"resize": math.floor(width / config["crop_pct"])}
+    ways = {"squash": "resizes the whole picture", "border": "pads the whole picture"}
+    mode = config["crop_mode"]
+    return found | {"uncropped": f"{ways.get(mode, 'crops otherwise')} (its crop_mode is {mode!r})"}
 
 
 def _class_names(module: Any) -> list[str] | None:

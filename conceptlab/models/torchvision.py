@@ -39,7 +39,7 @@ def build(rest: str, bare: bool) -> Built:
     download = bool(tag) and not bare
     options: dict[str, Any] = {"weights": enum, "progress": log.isEnabledFor(logging.INFO)}
     if not download:
-        options = _bare_options(name, models.get_model_builder(name))
+        options = _bare_options(name, models.get_model_builder(name), enum)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for our own answer
             module = models.get_model(name, **options)
@@ -54,7 +54,7 @@ def build(rest: str, bare: bool) -> Built:
     return Built(
         module, name, trained=download, training_only=TRAINING_ONLY,
         at_size=_at_size(module, models.get_model_builder(name)), fit_state=_fit_state,
-        **_preprocessing(enum),
+        **preprocessing(enum, module),
     )  # fmt: skip
 
 
@@ -85,9 +85,11 @@ TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 INCEPTIONS = ("googlenet", "inception_v3")
 
 
-def _bare_options(name: str, builder: Any) -> dict[str, Any]:
+def _bare_options(name: str, builder: Any, enum: Any) -> dict[str, Any]:
     """No weights, not the backbone's either; else what torchvision sets where it loads its own."""
     options: dict[str, Any] = {"weights": None}
+    if name.startswith("vit_") and enum is not None:  # made for the size of the weights
+        options["image_size"] = enum.transforms().crop_size[0]
     if "weights_backbone" in inspect.signature(builder).parameters:
         options["weights_backbone"] = None
     if name in INCEPTIONS:  # ported from TensorFlow, and scale their input anew
@@ -95,16 +97,40 @@ def _bare_options(name: str, builder: Any) -> dict[str, Any]:
     return options
 
 
-def _preprocessing(enum: Any) -> dict[str, Any]:
+KINDS = ("ImageClassification", "SemanticSegmentation", "ObjectDetection")
+
+
+def preprocessing(enum: Any, module: nn.Module) -> dict[str, Any]:
+    """What the transform of a weights' enum does to a picture, as fields of `Built`.
+
+    Segmentation networks get the size to which their own transform brings the shorter side.
+    Detectors normalise and resize their input themselves (`GeneralizedRCNNTransform`), so they get
+    pictures in 0..1, of the size at which their own resizing does nothing.
+
+    Raises:
+        ModelError: a network of no single pictures.
+    """
+    from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
     if enum is None:
         return {}
     transform = enum.transforms()
+    kind = type(transform).__name__
+    if kind not in KINDS:
+        raise ModelError(
+            f"{type(module).__name__} of torchvision takes no single pictures (its transform is "
+            f"{kind})"
+        )
     found: dict[str, Any] = {"class_names": enum.meta.get("categories")}
-    if hasattr(transform, "crop_size"):
-        found |= {
-            "size": transform.crop_size[0],
-            "resize": transform.resize_size[0],
-            "mean": tuple(transform.mean),
-            "std": tuple(transform.std),
-        }
-    return found
+    own = getattr(module, "transform", None)
+    if isinstance(own, GeneralizedRCNNTransform):
+        size = own.fixed_size[0] if own.fixed_size else own.min_size[-1]
+        return found | {"size": size, "resize": size, "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    sides = getattr(transform, "crop_size", transform.resize_size)
+    return found | {
+        "size": sides[0],
+        "resize": transform.resize_size[0],
+        "interpolation": transform.interpolation.value,
+        "mean": tuple(transform.mean),
+        "std": tuple(transform.std),
+    }

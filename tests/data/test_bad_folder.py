@@ -105,6 +105,7 @@ def test_a_folder_in_a_pictures_place(tree):
     assert only_message(tree) == "is no regular file"
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_large_picture_is_read_without_a_warning(tree):
     """Pillow warns from 89 million pixels on, and refuses twice as many; we, more than 100."""
     Image.new("1", (12_000, 8_000)).save(tree / "images/train/p0.png")
