@@ -103,7 +103,8 @@ class ProbedModel:
 
     def __repr__(self) -> str:
         geometry = self.preprocessing.geometry
-        return f"<ProbedModel {self.spec} at {geometry.size} px, {geometry.interpolation}>"
+        other = "" if geometry.interpolation == "bilinear" else f", {geometry.interpolation}"
+        return f"<ProbedModel {self.spec} at {geometry.size} px{other}>"
 
     def _repr_html_(self) -> str:
         table = self.layers().to_html(max_rows=30, escape=True)

@@ -24,8 +24,6 @@ class Built:
         name: short.
         size: pixels on a side of the input.
         resize: the shorter side before a centre crop, for `fit='crop'`.
-        interpolation: how pictures are resized, see `conceptlab.numerics.geometry`.
-        uncropped: why `fit='crop'` is none of its own ways; empty where it is.
         mean: per channel (3, 1 for a network of grey pictures, 4 for RGBA), of pictures in 0..1.
         std: per channel.
         class_names: of the outputs, if known.
@@ -36,14 +34,14 @@ class Built:
         at_size: makes the network for another size of input, where its source knows how.
         fit_state: brings a file's weights to a network made for another size (position embeddings
             are interpolated), where its source knows how.
+        interpolation: how pictures are resized, see `conceptlab.numerics.geometry`.
+        uncropped: why `fit='crop'` is none of its own ways; empty where it is.
     """
 
     module: nn.Module
     name: str
     size: int = 224
     resize: int | None = None
-    interpolation: str = "bilinear"
-    uncropped: str = ""
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     class_names: Sequence[str] | None = None
@@ -52,6 +50,8 @@ class Built:
     training_only: tuple[str, ...] = ()
     at_size: Callable[[int], nn.Module] | None = None
     fit_state: FitState | None = None
+    interpolation: str = "bilinear"
+    uncropped: str = ""
 
 
 #: By prefix: (the rest of the specification, bare: whether to leave the weights random since
