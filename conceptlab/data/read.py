@@ -90,7 +90,11 @@ def displayed(path: Path) -> tuple[int, int]:
     Raises:
         DataError: as `read_image`, as far as the beginning of the file tells.
     """
-    return displayed_size(_opened(path, FORMATS))
+    with _opened(path, FORMATS) as picture:
+        try:
+            return displayed_size(picture)
+        except Exception as error:  # decoders of damaged files raise anything
+            raise _damaged(path, error) from error
 
 
 def _open(path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:

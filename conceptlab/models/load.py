@@ -173,4 +173,3 @@ def _source_of(module: nn.Module) -> bytes:
         except (OSError, TypeError):  # typed at a prompt
             texts.append(c.__qualname__)
     return "\n".join(texts).encode()
-

@@ -82,7 +82,10 @@ def orientation(image: Image.Image) -> int:
 
 
 def displayed_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a picture as it is displayed; it need not be decoded."""
+    """Width and height of a picture as it is displayed; most formats need not be decoded."""
+    if image.format == "TIFF":  # which Pillow itself turns, when it is decoded
+        image.load()
+        return image.size
     width, height = image.size
     return (height, width) if orientation(image) in SIDEWAYS else (width, height)
 

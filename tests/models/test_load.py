@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from conceptlab.errors import InputError, ModelError
 from conceptlab.models import load_model
+from conceptlab.numerics.geometry import Geometry
 
 FACTORY = """
 import torch
@@ -92,8 +93,9 @@ def test_mobilenet_recognises_photographs(shared_data):
 def test_torchvisions_own_preprocessing():
     model = load_model("torchvision:efficientnet_b0")  # 224 of 256, bicubic weights' numbers
     geometry = load_model("torchvision:efficientnet_b0", fit="crop").preprocessing.geometry
-    assert model.preprocessing.geometry.spec() == {"size": 224, "fit": "whole", "resize": None}
-    assert geometry.spec() == {"size": 224, "fit": "crop", "resize": 256}
+    whole, crop = model.preprocessing.geometry, geometry
+    assert whole == Geometry(224, interpolation="bicubic")  # theirs, which was left out before
+    assert crop == Geometry(224, "crop", 256, "bicubic")
     assert model.preprocessing.mean == pytest.approx((0.485, 0.456, 0.406))
     assert len(model.class_names) == 1000
     half = load_model("torchvision:squeezenet1_1", fit="crop", size=112).preprocessing.geometry

@@ -67,6 +67,37 @@ def test_label_indices_ascend_and_lie_inside(n, size, label):
     assert columns.max() < 2 * n
 
 
+@pytest.mark.parametrize("fit", ["whole", "crop"])
+@given(
+    height=st.integers(20, 300), width=st.integers(20, 300), size=st.integers(8, 64),
+    label=st.integers(1, 96), more=st.integers(0, 20),
+)  # fmt: skip
+def test_labels_come_from_the_centres_of_their_cells(fit, height, width, size, label, more):
+    """Sampled once: at (i + 1/2) / label of the part that the network sees, in exact fractions."""
+    geometry = Geometry(size, fit, size + more if fit == "crop" else None)
+    found = geometry.label_rows_cols(height, width, (label, label))
+    for own, n_in, (first, last) in zip(
+        found, (height, width), _seen_exactly(geometry, height, width), strict=True
+    ):
+        places = [first + Fraction(2 * i + 1, 2 * label) * (last - first) for i in range(label)]
+        assert own.tolist() == [int(place * n_in) for place in places]
+
+
+def _seen_exactly(geometry, height, width):
+    full = geometry.resized(width, height)[::-1]
+    corner = geometry.corner(*full)
+    ends = zip(corner, full, strict=True)
+    return [(Fraction(first, side), Fraction(first + geometry.size, side)) for first, side in ends]
+
+
+@pytest.mark.parametrize("size", [224, 227, 299])
+def test_labels_are_not_half_a_pixel_off(size):
+    """A map of its own coordinates, sampled, is the map of the cells' centres on average."""
+    rows, _ = Geometry(size).label_rows_cols(360, 480, (size // 2, size // 2))
+    centres = (np.arange(size // 2) + 0.5) * 360 / (size // 2)
+    assert abs((rows + 0.5 - centres).mean()) < 0.05  # 0.79 at 224 when it was sampled twice
+
+
 def test_by_hand():
     # 4 columns to an input of 8, then to 2 label pixels: the middles of the halves
     rows, columns = Geometry(8).label_rows_cols(2, 4, (2, 2))
