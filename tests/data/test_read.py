@@ -48,12 +48,10 @@ def grey_png(path, values, bits, palette=False, interlaced=False):
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
-@pytest.mark.parametrize(
-    ("bits", "palette"),
-    [(1, False), (2, False), (4, False), (8, False), (16, False)]
-    + [(1, True), (2, True), (4, True), (8, True)],
-)  # fmt: skip
+@pytest.mark.parametrize("palette", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_label_values_are_those_that_the_file_stores(tmp_path, bits, palette, interlaced):
+    palette &= bits < 16  # which have at most 256 colours
     values = RNG.integers(0, 1 << bits, (11, 13))
     values[0, 0] = (1 << bits) - 1
     grey_png(tmp_path / "a.png", values, bits, palette, interlaced)
