@@ -32,6 +32,7 @@ from conceptlab.data.read import (
     check_aspects,
     data_folder,
     folder_name,
+    picture_bytes,
     read_bytes,
     read_image,
     read_number_map,
@@ -158,7 +159,7 @@ class BrodenDataset(ProbeDataset):
         return [self._path(file) for file in (row.image, *(file for _, file in row.maps))]
 
     def _image_bytes(self, i: int) -> bytes:
-        return read_bytes(self._path(self._rows[i].image))
+        return picture_bytes(self._path(self._rows[i].image))
 
     def _label_bytes(self) -> Iterator[bytes]:
         for row in self._rows:

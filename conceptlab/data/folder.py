@@ -30,6 +30,7 @@ from conceptlab.data.read import (
     data_folder,
     displayed,
     folder_name,
+    picture_bytes,
     read_bytes,
     read_image,
     read_index_map,
@@ -147,7 +148,7 @@ class FolderDataset(ProbeDataset):
         return self._items[i].image, self._items[i].label
 
     def _image_bytes(self, i: int) -> bytes:
-        return read_bytes(self._items[i].image)
+        return picture_bytes(self._items[i].image)
 
     def _label_bytes(self) -> Iterator[bytes]:
         yield self._classes.to_csv().encode()

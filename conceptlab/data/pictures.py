@@ -21,7 +21,14 @@ from conceptlab.data.base import (
     take_options,
 )
 from conceptlab.data.listing import readable_names
-from conceptlab.data.read import IMAGES, data_folder, displayed, folder_name, read_bytes, read_image
+from conceptlab.data.read import (
+    IMAGES,
+    data_folder,
+    displayed,
+    folder_name,
+    picture_bytes,
+    read_image,
+)
 from conceptlab.errors import ConceptlabError, DataError
 from conceptlab.numerics.parallel import ordered_map
 
@@ -98,7 +105,7 @@ class PictureDataset(ProbeDataset):
         return (self.root / self._files[i],)
 
     def _image_bytes(self, i: int) -> bytes:
-        return read_bytes(self.root / self._files[i])
+        return picture_bytes(self.root / self._files[i])
 
     def _label_bytes(self) -> Iterator[bytes]:
         yield from ()

@@ -1,6 +1,7 @@
 """Reading pictures, label maps and tables, with one clear sentence about what cannot be read."""
 
 import csv
+import io
 import os
 import stat
 import struct
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from conceptlab.errors import DataError, InputError
-from conceptlab.numerics.pixels import displayed_size, in_colours, upright
+from conceptlab.numerics.pixels import displayed_size, in_colours, orientation, upright
 
 # PIL warns of pictures of half the size that it refuses; they are read as all others
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -171,6 +172,20 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror})") from error
+
+
+def picture_bytes(path: Path) -> bytes:
+    """What the pixels of a picture depend on: its file, and that a turned one is read upright.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    content = read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            return content if orientation(picture) == 1 else content + b"upright"
+    except Exception:  # what is no picture is said when it is read
+        return content
 
 
 def data_folder(path: str) -> Path:

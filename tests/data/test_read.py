@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 
 from conceptlab.data import load_data
-from conceptlab.data.read import displayed, read_image, read_index_map, read_number_map
+from conceptlab.data.read import (
+    displayed,
+    picture_bytes,
+    read_image,
+    read_index_map,
+    read_number_map,
+)
 from conceptlab.errors import DataError
 
 RNG = np.random.default_rng(1)
@@ -86,6 +92,15 @@ def test_a_picture_and_its_label_lie_alike(tree, lies):
     data = load_data(f"folder:{tree}")
     assert displayed(tree / "images/train/p0.jpg") == data.image(0).size == (32, 48)
     assert np.array_equal(np.asarray(data.image(0))[..., 0] > 100, data.labels(0).planes[0] == 1)
+
+
+def test_a_turned_picture_has_another_fingerprint_than_its_bytes(tree):
+    """Activations of before, when it was seen as it is stored, are not taken for its own."""
+    file, exif = tree / "images/train/p0.jpg", Image.Exif()
+    exif[0x0112] = 3
+    for lies, ending in ((exif, b"upright"), (None, b"")):
+        Image.new("RGB", (12, 8)).save(file, **({} if lies is None else {"exif": lies}))
+        assert picture_bytes(file) == file.read_bytes() + ending
 
 
 def test_transparency_goes_to_networks_that_ask_for_it(tree):
