@@ -78,8 +78,7 @@ def extract(
     )
     missing = [target for target in wanted if not target.ready()]
     if missing:
-        with _on(model, device):
-            _compute(model, data, missing, batch_size, progress)
+        _compute(model, data, missing, batch_size, progress, device)
     return {target.layer: Activations(target.path) for target in wanted}
 
 
@@ -164,10 +163,12 @@ def _compute(
     missing: Sequence[Target],
     batch_size: int,
     progress: bool,
+    device: str | None,
 ) -> None:
     with ExitStack() as stack:
         for target in sorted(missing, key=lambda t: t.path):
             stack.enter_context(held(target.path))
+        stack.enter_context(_on(model, device))  # a thread that waits for a file holds no network
         jobs = _open(missing)
         while jobs:
             sizes = sorted({job.file.block for job in jobs})
@@ -366,11 +367,16 @@ class _Writer:
 
 @contextmanager
 def _on(model: "ProbedModel", device: str | None) -> Iterator[None]:
-    """Run on another device than the model's, and put it back."""
-    home = model.device
-    if device is not None:
-        model.to(device)
-    try:
+    """Run on another device than the model's, and put it back; other threads wait meanwhile."""
+    from conceptlab.models.alone import alone
+
+    if device is None:
         yield
-    finally:
-        model.to(home)
+        return
+    with alone(model.module):
+        home = model.device
+        model.to(device)
+        try:
+            yield
+        finally:
+            model.to(home)

@@ -7,6 +7,7 @@ taken out). The model is given back as it was.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ Change = Callable[[str, Tensor, Form], Tensor]
 
 @contextmanager
 def changing(model: ProbedModel, layers: Mapping[str, Change]) -> Iterator[None]:
-    """Within it, every pass of the network goes on with changed outputs of some layers.
+    """Within it, every pass by this thread goes on with changed outputs of some layers.
 
     Args:
         model: in any mode; it runs in evaluation mode with frozen weights, and has its own mode,
@@ -31,8 +32,11 @@ def changing(model: ProbedModel, layers: Mapping[str, Change]) -> Iterator[None]
         layers: names, as `ProbedModel.resolve` gives them, to the change of each.
     """
     modules = dict(model.module.named_modules())
+    own = get_ident()
 
     def hook(layer: str, change: Change, _: nn.Module, __: Any, output: Any) -> Any:
+        if own != get_ident():
+            return None  # a pass of somebody else
         raw = first_tensor(output, layer)
         if not torch.is_floating_point(raw):
             raise LayerError(f"layer {layer} gives {raw.dtype} values, which cannot be changed")

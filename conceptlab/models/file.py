@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from conceptlab.errors import ModelError
+from conceptlab.models.local import FreshLoader, importing_anew, modules_used, sources
 from conceptlab.models.settings import settings_of
 from conceptlab.models.source import SOURCES, Built
 from conceptlab.registry import near_matches
@@ -28,17 +29,30 @@ def build(rest: str, bare: bool) -> Built:
         raise ModelError(f"write a model of your own as file:PATH.py:FACTORY; got file:{rest}")
     if not path.is_file():
         raise ModelError(f"there is no file {path} to take a model from")
-    module = _call(path, factory)
+    name = f"_conceptlab_file_{path.stem}"
+    with importing_anew():
+        module = _call(name, path, factory)
     if not isinstance(module, nn.Module):
         kind = type(module).__name__
         raise ModelError(f"{factory} in {path} returns {kind}, which is no torch.nn.Module")
     given = settings_of(module, f"{factory} in {path}")
-    return Built(module, f"{path.stem}-{factory}", code=path.read_bytes(), **given)
+    code = path.read_bytes() + _others(name, module)
+    return Built(module, f"{path.stem}-{factory}", code=code, **given)
 
 
-def _call(path: Path, factory: str) -> object:
-    name = f"_conceptlab_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+def _others(name: str, module: nn.Module) -> bytes:
+    """What stands in the other files that a factory's network is made from."""
+    used = {type(part).__module__ for part in module.modules()}
+    file = sys.modules.pop(name)
+    try:
+        return sources([*used, *modules_used(file)])
+    finally:
+        sys.modules[name] = file
+
+
+def _call(name: str, path: Path, factory: str) -> object:
+    loader = FreshLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise ModelError(f"{path} is no Python file")
     code = importlib.util.module_from_spec(spec)

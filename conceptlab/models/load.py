@@ -3,6 +3,7 @@
 import copy
 import inspect
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,9 @@ from conceptlab.numerics.geometry import Geometry
 __all__ = ["builtin", "file", "load_model", "timm", "torchvision"]
 
 log = logging.getLogger(__name__)
+
+#: Generators, imports and streams belong to the process: one network is built after another.
+_BUILDING = threading.RLock()
 
 LIBRARIES = ("torch.", "torchvision.", "timm.")
 
@@ -59,7 +63,7 @@ def load_model(  # noqa: PLR0913 (the contract's own)
         InputError: an unknown source, a setting that makes no sense.
         ModelError: the network cannot be built, or its weights do not fit.
     """
-    with _seeded(seed):
+    with _BUILDING, _seeded(seed):
         built = _sized(_build(spec, size, weights, untrained), size)
     if weights is not None and not untrained:
         load_weights(built.module, weights, built.training_only, built.fit_state)

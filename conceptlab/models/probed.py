@@ -5,7 +5,7 @@ import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from conceptlab.errors import ConceptlabError, InputError, LayerError, ModelError
+from conceptlab.models.alone import alone
 from conceptlab.models.field import FieldTracker, parameters_of
 from conceptlab.models.grid import first_tensor, grid_of, is_floating
 from conceptlab.models.identity import fingerprint_of, sketches
@@ -96,6 +97,7 @@ class ProbedModel:
         self.spec = spec
         self.class_names = list(class_names) if class_names is not None else None
         self._code = code
+        self._listed: tuple[str, pd.DataFrame] | None = None
         mean, std = (torch.tensor(v) for v in (preprocessing.mean, preprocessing.std))
         side = preprocessing.geometry.size
         self._scale = (1.0 / (255.0 * std)).repeat(side)  # of a row of pixels
@@ -113,7 +115,8 @@ class ProbedModel:
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of weights, architecture and preprocessing, not of any name; taken anew."""
-        return fingerprint_of(self.module, self.preprocessing.spec(), self._code)
+        with alone(self.module):
+            return fingerprint_of(self.module, self.preprocessing.spec(), self._code)
 
     def sketch(
         self, layers: Sequence[str], pictures: Mapping[str, Image.Image] | None = None
@@ -163,7 +166,8 @@ class ProbedModel:
         try:
             if torch.device(device).type == "meta":
                 raise RuntimeError("tensors there hold no values")
-            self.module.to(device)
+            with alone(self.module):
+                self.module.to(device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(
                 f"cannot run on device {str(device)!r} ({first_line(error)})"
@@ -195,6 +199,15 @@ class ProbedModel:
             probed).
         """
         return self._layers.copy()
+
+    @property
+    def _layers(self) -> pd.DataFrame:
+        """The table, made anew where the network's parts have changed since."""
+        with alone(self.module):
+            parts = repr(self.module)
+            if self._listed is None or self._listed[0] != parts:
+                self._listed = parts, self._list()
+            return self._listed[1]
 
     def resolve(self, patterns: Sequence[str]) -> list[str]:
         """Layer names for names and globs, in order of execution, each once.
@@ -297,8 +310,7 @@ class ProbedModel:
         whole[:, rows, columns] = upsample(maps, part)
         return whole
 
-    @cached_property
-    def _layers(self) -> pd.DataFrame:
+    def _list(self) -> pd.DataFrame:
         size = self.preprocessing.geometry.size
         channels = self.preprocessing.channels
         image = torch.zeros(1, channels, size, size, device=self.device, dtype=self.dtype)

@@ -14,11 +14,12 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from conceptlab.errors import LayerError, ModelError
+from conceptlab.models.alone import alone
 from conceptlab.models.edit import changing, place
 from conceptlab.models.gradient import derivatives
 from conceptlab.models.grid import Form, to_grid
@@ -112,7 +113,7 @@ class Tangent:
             raw.requires_grad_()
             return raw.clone()
 
-        with _plain_attention(), changing(self._model, {self._layer: change}):
+        with _plain_attention(self._model.module), changing(self._model, {self._layer: change}):
             if self.forward:
                 with torch.no_grad(), forward_ad.dual_level():
                     found = forward_ad.unpack_dual(self._scores(batch))  # type: ignore[no-untyped-call]
@@ -219,15 +220,16 @@ def _dual(values: Tensor, along: Tensor) -> Tensor:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
+def _plain_attention(module: nn.Module) -> Iterator[None]:
     """Attention in operations that have a forward derivative, and a second one."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+    with alone(module, settings=True):
+        before = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

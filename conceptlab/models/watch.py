@@ -6,12 +6,14 @@ This lies with the models because listing layers and applying vectors to a pictu
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from threading import get_ident
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
 from conceptlab.errors import LayerError
+from conceptlab.models.alone import alone
 from conceptlab.models.grid import grid_of
 from conceptlab.registry import near_matches
 
@@ -69,17 +71,21 @@ def watch(
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and every part's own mode and `requires_grad` back at the end."""
-    modes = {part: part.training for part in module.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in module.parameters()}
-    try:
-        module.eval()
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
-        for parameter, flag in wanted.items():
-            parameter.requires_grad_(flag)
+    """Evaluation mode, and every part's own mode and `requires_grad` back at the end.
+
+    Other threads wait, see `conceptlab.models.alone`.
+    """
+    with alone(module):
+        modes = {part: part.training for part in module.modules()}
+        wanted = {parameter: parameter.requires_grad for parameter in module.parameters()}
+        try:
+            module.eval()
+            yield
+        finally:
+            for part, mode in modes.items():
+                part.training = mode
+            for parameter, flag in wanted.items():
+                parameter.requires_grad_(flag)
 
 
 class _Capture:
@@ -88,11 +94,14 @@ class _Capture:
     def __init__(self, module: nn.Module, layers: Sequence[str], keep: Keep, stop: bool) -> None:
         self._module, self._layers, self._keep, self._stop = module, layers, keep, stop
         self._seen: set[str] = set()
+        self._thread: int | None = None  # the one that runs a pass of this watch, while it does
         self._pictures = 0
         self._counting = stop and not _ONCE.get(module, set()).issuperset(layers)
 
     def hook(self, layer: str, _: nn.Module, __: Any, output: Any) -> None:
-        """Keep a layer's output; the last one unwinds the pass."""
+        """Keep a layer's output; the last one unwinds the pass. Passes of others do not count."""
+        if self._thread != get_ident():
+            return
         if layer in self._seen:
             raise LayerError(twice(layer, [n for n, _ in self._module.named_modules()]))
         self._seen.add(layer)
@@ -119,10 +128,13 @@ class _Capture:
     def _pass(self, batch: Tensor) -> None:
         self._seen.clear()
         self._pictures = len(batch)
+        self._thread = get_ident()
         try:
             self._module(batch)
         except _Reached:
             return
+        finally:
+            self._thread = None
         for layer in self._layers:
             if layer not in self._seen:
                 raise LayerError(
