@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import conceptlab as cl
+from conceptlab.csvtable import write_table
 from conceptlab.views.overlay import mosaic
 
 DRAWS = 9999
@@ -34,7 +35,7 @@ class Results:
         """One CSV file of each name, out of its parts."""
         for name, parts in tables.items():
             path = self.root / "tables" / f"{name}.csv"
-            pd.concat(parts, ignore_index=True).to_csv(path, index=False, float_format="%.4g")
+            write_table(path, pd.concat(parts, ignore_index=True))
             print(path, flush=True)
 
     def plot(self, name: str, ax: Any, *more: str) -> None:

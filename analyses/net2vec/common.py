@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from conceptlab.csvtable import write_table
 from conceptlab.errors import ConceptlabError, InputError
 from conceptlab.files import atomic_path
 from conceptlab.registry import near_matches
-from conceptlab.study.folder import safe, write_table
+from conceptlab.study.folder import safe
 from conceptlab.vectors import ConceptVectors
 from conceptlab.views.figures import planned
 from conceptlab.views.panels import best_layers, save_figure

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import conceptlab as cl
+from conceptlab.csvtable import write_table
 
 STICKER = 14
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -203,13 +204,13 @@ def write(folder: Path, found: list[Shown], splits: list[str], choice: Choice) -
         name = f"{split}/{number:06d}"
         rows.append((name, CLASSES[picture.place], said, picture.left, picture.top))
     table = pd.DataFrame(rows, columns=["image", "class", "caption", "left", "top"])
-    table.to_csv(folder / "captions.csv", index=False)
+    write_table(folder / "captions.csv", table)
     scenes = table.rename(columns={"class": "scene"})[["image", "scene"]]
-    scenes.to_csv(folder / "scenes.csv", index=False)
+    write_table(folder / "scenes.csv", scenes)
     names = [("other", "object")] + [(f"caption-{name}", "caption") for name in CLASSES]
     names += [(name, "object") for name in objects["name"]]
-    classes = pd.DataFrame(names, columns=["name", "category"]).rename_axis("index")
-    classes.to_csv(folder / "classes.csv")
+    classes = pd.DataFrame(names, columns=["name", "category"]).reset_index(names="index")
+    write_table(folder / "classes.csv", classes)
 
 
 def main(words: list[str] | None = None) -> None:

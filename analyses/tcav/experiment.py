@@ -38,6 +38,7 @@ from network import CLASSES, LAYERS
 from train import SPEC, threads
 
 import conceptlab as cl
+from conceptlab.csvtable import read_table, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,7 +154,7 @@ def measured(
 
 def study(run: Path, layers: list[str], count: int) -> pd.DataFrame:
     """All networks of a run folder."""
-    truth = pd.read_csv(run / "tables" / "reliance.csv")
+    truth = read_table(run / "tables" / "reliance.csv")
     probe_data = cl.load_data(f"folder:{run / 'data' / 'probe'}")
     images = pictures(cl.load_data(f"folder:{run / 'data' / 'right'}"), count)
     parts = []
@@ -270,7 +271,7 @@ def main(words: list[str] | None = None) -> None:
     agreed = agreement(table)
     for name, rows in (("experiment", table), ("agreement", agreed)):
         path = given.run / "tables" / f"{name}.csv"
-        rows.to_csv(path, index=False, float_format="%.6g")
+        write_table(path, rows)
         print(path)
     path = given.run / "experiment.png"
     draw(table, agreed).savefig(path, dpi=150)

@@ -44,6 +44,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 import conceptlab as cl
+from conceptlab.csvtable import write_table
 from conceptlab.views.plots_decomposition import plot_image_row
 from conceptlab.views.plots_erasure import plot_erasure
 from conceptlab.views.plots_sankey import plot_sankey
@@ -229,7 +230,7 @@ class Output:
     def table(self, name: str, parts: Sequence[pd.DataFrame]) -> None:
         """Write the tables of all networks as one, and say so."""
         path = self.folder / "tables" / f"{name}.csv"
-        pd.concat(parts).to_csv(path, index=False, float_format="%.6g")
+        write_table(path, pd.concat(parts))
         print(path)
 
     def figure(self, name: str, figure: Any) -> None:

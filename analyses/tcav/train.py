@@ -32,6 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import conceptlab as cl
+from conceptlab.csvtable import read_table, write_table
 
 SPEC = f"file:{Path(__file__).with_name('network.py')}:caption_net"
 BATCH = 64
@@ -42,7 +43,7 @@ def pictures(model: cl.ProbedModel, folder: Path, split: str) -> tuple[Tensor, T
     """The network's input (n, 3, S, S) and classes (n,) of a split of a data set."""
     data = cl.load_data(f"folder:{folder}")
     rows = np.flatnonzero(data.splits == split)
-    table = pd.read_csv(folder / "captions.csv", index_col="image")
+    table = read_table(folder / "captions.csv").set_index("image")
     places = table.loc[data.names[rows], "class"]
     batch = model.prepare([data.image(int(row)) for row in rows])
     return batch, torch.tensor([CLASSES.index(place) for place in places])
@@ -148,7 +149,7 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(f"{parser.prog}: {' '.join(str(error).split())}")
     path = given.run / "tables" / "reliance.csv"
     path.parent.mkdir(exist_ok=True)
-    table.to_csv(path, index=False, float_format="%.6g")
+    write_table(path, table)
     print(path)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.embedding import ConceptSimilarities
 from conceptlab.analysis.names import names_of, unresolved
 from conceptlab.analysis.synsets import intact, synset_table, wordnet_reader
+from conceptlab.csvtable import read_table
 from conceptlab.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -100,7 +101,7 @@ def _choice(given: Any) -> dict[str, str]:
         given = pd.DataFrame({"name": list(given), "synset": list(given.values())}, dtype=object)
     elif isinstance(given, str | Path):
         try:
-            given = pd.read_csv(given, dtype=str, keep_default_na=False)
+            given = read_table(given, texts=True)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read the table of synsets {given} ({error})") from error
     if not isinstance(given, pd.DataFrame) or not {"name", "synset"} <= set(given.columns):

@@ -216,7 +216,7 @@ def _with_references(
 
 def _write(folder: Path, name: str, table: Any, figures: "dict[str, Callable[[], Axes]]") -> None:
     """A table as tables/NAME.csv, and figures as figures/NAME.png."""
-    from conceptlab.study.folder import write_table
+    from conceptlab.csvtable import write_table
     from conceptlab.views.panels import save_figure
 
     write_table(folder / "tables" / f"{name}.csv", table)

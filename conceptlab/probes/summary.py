@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from conceptlab.csvtable import read_table, write_table
 from conceptlab.errors import InputError
-from conceptlab.files import atomic_path
 from conceptlab.vectors import qualified_names
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_units(path: str | Path) -> pd.DataFrame:
         InputError: no such file, or columns of neither kind.
     """
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        frame = read_table(path, texts=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {path} as a CSV of units: {reason}") from error
@@ -178,8 +178,7 @@ def write_network_dissection(
             np.where(known, scores[units, pick], 0.0),
         )
         columns |= {f"{category}-{f}": v for f, v in zip(FIELDS, values, strict=True)}
-    with atomic_path(Path(path)) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False)
+    write_table(Path(path), pd.DataFrame(columns), [f"{kind}-label" for kind in kinds])
 
 
 def summarize_units(

@@ -21,16 +21,16 @@ from typing import Any
 
 import pandas as pd
 
+from conceptlab import csvtable
 from conceptlab.activations.lock import held
+from conceptlab.csvtable import write_table
 from conceptlab.errors import CacheError, InputError
-from conceptlab.files import atomic_path, sweep, write_text
+from conceptlab.files import sweep, write_text
 from conceptlab.keys import canonical, digest
 from conceptlab.probes.resampled import VectorDistribution
 from conceptlab.vectors import ConceptVectors
 
 log = logging.getLogger(__name__)
-
-ROUND = 6  # significant digits in tables
 
 
 @dataclass(frozen=True)
@@ -48,32 +48,14 @@ class Outputs:
     pictures: Mapping[str, bytes]
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV, whole or not at all."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format=f"%.{ROUND}g")
-
-
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV of ours; texts stay texts, whatever they look like.
+    """Read a CSV of a run folder.
 
     Raises:
         InputError: it is missing or damaged.
     """
-    texts = (
-        "model", "layer", "concept", "category", "task", "note", "image", "neighbour", "rule",
-        "names", "model_i", "layer_i", "model_j", "layer_j", "measure", "over", "class", "kind",
-        "ablation", "picture", "target", "way", "focus", "objective", "title", "caption",
-        "class_a", "class_b",
-    )  # fmt: skip
     try:
-        header = pd.read_csv(path, nrows=0).columns
-        return pd.read_csv(
-            path,
-            dtype={c: str for c in texts if c in header},
-            na_values={c: ["", "nan"] for c in header if c not in texts},
-            keep_default_na=False,
-        )
+        return csvtable.read_table(path)
     except (OSError, ValueError) as error:
         raise InputError(
             f"cannot read the table {path} ({error}): run the command that made it again"

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pandas.errors import EmptyDataError, ParserError
+from pandas.errors import EmptyDataError
 
+from conceptlab.csvtable import TEXTS, read_table
 from conceptlab.errors import InputError
 
 log = logging.getLogger(__name__)
 
-TEXTS = (
-    "model", "layer", "name", "concept", "category", "task", "note", "image", "neighbour", "rule",
-    "plus", "minus", "model_i", "model_j", "layer_i", "layer_j", "measure", "over", "names", "i",
-    "j", "test", "method", "class", "kind", "ablation", "picture", "verdict", "first", "second",
-    "target", "way", "focus", "objective", "title", "caption", "class_a", "class_b",
-)  # fmt: skip
 #: What each table must have, and what a run may leave out (read as missing values).
 WANTED = {
     "units": (["model", "layer", "unit", "concept", "category"], []),
@@ -173,27 +168,20 @@ def read_tables(run: Path) -> dict[str, pd.DataFrame]:
 
 def _read(path: Path, needed: list[str], optional: list[str]) -> pd.DataFrame | None:
     try:
-        header = list(pd.read_csv(path, nrows=0).columns)
-        numbers = [c for c in header if c not in TEXTS]
-        table = pd.read_csv(
-            path,
-            dtype={c: str for c in header if c in TEXTS},
-            keep_default_na=False,
-            na_values={c: ["", "nan"] for c in numbers},
-        )
+        table = read_table(path)
     except EmptyDataError:
         return None
-    except (ParserError, UnicodeDecodeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path} is not a table that can be read ({error}); delete it and run the study again"
         ) from error
-    missing = [c for c in needed if c not in header]
+    missing = [c for c in needed if c not in table]
     if missing:
         raise InputError(
             f"{path} lacks the columns {', '.join(missing)}; delete it and run the study again"
         )
     for column in optional:
-        if column not in header:
+        if column not in table:
             table[column] = "" if column in TEXTS else float("nan")
     return table
 
