@@ -80,6 +80,11 @@ def read_table(path: str | Path, texts: bool = False) -> pd.DataFrame:
     return table
 
 
+def text_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that hold texts, for tables that are written for people and not read back."""
+    return [str(c) for c in table if any(isinstance(value, str) for value in table[c])]
+
+
 def escaped(text: str) -> str:
     """A text that no spreadsheet takes for a formula.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import conceptlab as cl
-from conceptlab.csvtable import write_table
+from conceptlab.csvtable import text_columns, write_table
 from conceptlab.views.overlay import mosaic
 
 DRAWS = 9999
@@ -35,7 +35,8 @@ class Results:
         """One CSV file of each name, out of its parts."""
         for name, parts in tables.items():
             path = self.root / "tables" / f"{name}.csv"
-            write_table(path, pd.concat(parts, ignore_index=True))
+            table = pd.concat(parts, ignore_index=True)
+            write_table(path, table, text_columns(table))
             print(path, flush=True)
 
     def plot(self, name: str, ax: Any, *more: str) -> None:

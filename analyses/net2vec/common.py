@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from conceptlab.csvtable import write_table
+from conceptlab.csvtable import text_columns, write_table
 from conceptlab.errors import ConceptlabError, InputError
 from conceptlab.files import atomic_path
 from conceptlab.registry import near_matches
@@ -123,7 +123,7 @@ class Run:
     def write(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as NAME.csv, and say so."""
         path = self.out / f"{name}.csv"
-        write_table(path, table)
+        write_table(path, table, text_columns(table))
         print(path)
 
     def draw(self, name: str, figure: "Figure") -> None:

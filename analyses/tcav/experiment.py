@@ -38,7 +38,7 @@ from network import CLASSES, LAYERS
 from train import SPEC, threads
 
 import conceptlab as cl
-from conceptlab.csvtable import read_table, write_table
+from conceptlab.csvtable import read_table, text_columns, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -271,7 +271,7 @@ def main(words: list[str] | None = None) -> None:
     agreed = agreement(table)
     for name, rows in (("experiment", table), ("agreement", agreed)):
         path = given.run / "tables" / f"{name}.csv"
-        write_table(path, rows)
+        write_table(path, rows, text_columns(rows))
         print(path)
     path = given.run / "experiment.png"
     draw(table, agreed).savefig(path, dpi=150)

@@ -44,7 +44,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 import conceptlab as cl
-from conceptlab.csvtable import write_table
+from conceptlab.csvtable import text_columns, write_table
 from conceptlab.views.plots_decomposition import plot_image_row
 from conceptlab.views.plots_erasure import plot_erasure
 from conceptlab.views.plots_sankey import plot_sankey
@@ -230,7 +230,8 @@ class Output:
     def table(self, name: str, parts: Sequence[pd.DataFrame]) -> None:
         """Write the tables of all networks as one, and say so."""
         path = self.folder / "tables" / f"{name}.csv"
-        write_table(path, pd.concat(parts))
+        table = pd.concat(parts)
+        write_table(path, table, text_columns(table))
         print(path)
 
     def figure(self, name: str, figure: Any) -> None:

@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import conceptlab as cl
-from conceptlab.csvtable import read_table, write_table
+from conceptlab.csvtable import read_table, text_columns, write_table
 
 SPEC = f"file:{Path(__file__).with_name('network.py')}:caption_net"
 BATCH = 64
@@ -149,7 +149,7 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(f"{parser.prog}: {' '.join(str(error).split())}")
     path = given.run / "tables" / "reliance.csv"
     path.parent.mkdir(exist_ok=True)
-    write_table(path, table)
+    write_table(path, table, text_columns(table))
     print(path)
 
 
