@@ -13,6 +13,7 @@ from conceptlab.cli.pictures import spread, vectors_of
 from conceptlab.keys import digest_chunks
 from conceptlab.study.images import make_images, objectives_key
 from conceptlab.study.kinds import APART
+from conceptlab.study.same import Holds, holds_model
 from conceptlab.synthesis.objectives import Dream, Logit, Objective, Unit, directions
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import CARICATURE, INVERSION, caricature, invert, visualize
@@ -39,6 +40,16 @@ class Images:
     model: "ProbedModel"
     study: "Study"
     given: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What the run folder calls the network."""
+        return self.study.models[0].name or self.model.name
+
+    @property
+    def holds(self) -> Holds:
+        """What results are of, for the run folder."""
+        return holds_model(self.model, self.study.models[0])
 
     def of_classes(self, run: "RunFolder") -> None:
         """Images of the classes that are named."""
@@ -78,11 +89,13 @@ class Images:
         settings = self._settings(Synthesis())
         if count > 1 and layer != CLASSES:
             settings = replace(settings, diversity=APART)
-        more = {"data": known.data_fingerprint if known is not None else ""}
+        values = {} if known is None else known.provenance
+        more = {"activations": {k: v for k, v in values.items() if k != "recorded"}}
         key = self._key(layer) | objectives_key(objectives, settings, **more)
         make_images(
-            run, self.model.name, layer, "optimised", key,
+            run, (self.title, layer), "optimised", key,
             lambda: visualize(self.model, objectives, settings, **self._how()), known,
+            holds=self.holds,
         )  # fmt: skip
 
     def _changed(
@@ -97,9 +110,10 @@ class Images:
         files = digest_chunks(path.read_bytes() for path in paths)
         key = self._key(layer) | objectives_key([], settings, files=files)
         make_images(
-            run, self.model.name, layer, kind, key,
+            run, (self.title, layer), kind, key,
             lambda: make(self.model, pictures, layer, settings, **self._how()),
             beside=[Image.fromarray(see(picture, own)) for picture in pictures],
+            holds=self.holds,
         )  # fmt: skip
 
     def _settings(self, default: Synthesis) -> Synthesis:
@@ -110,6 +124,7 @@ class Images:
     def _key(self, layer: str) -> dict[str, Any]:
         return {
             "model": self.model.fingerprint, "layer": layer, "seed": self.study.seed,
+            "preprocessing": self.model.preprocessing.spec(),
             "output": str(self.study.models[0].scores),
         }  # fmt: skip
 

@@ -213,6 +213,7 @@ def layers_of(
     """(model, layer) to the layer's activations, extracted now where the cache lacks them."""
     from conceptlab.activations.extract import extract as run
     from conceptlab.study.run import open_model as open_settings
+    from conceptlab.study.same import holds_model
     from conceptlab.study.steps import Layer, require_splits
 
     settings, data = study.models[0], open_data(study.data.spec)
@@ -226,7 +227,8 @@ def layers_of(
         model, data, names, cache, settings.dtype, settings.batch_size,
         options.device, options.progress,
     )  # fmt: skip
-    return {(model.name, name): Layer(a, data, study) for name, a in made.items()}
+    title, of = settings.name or model.name, holds_model(model, settings)
+    return {(title, name): Layer(a, data, study, of) for name, a in made.items()}
 
 
 def run_steps(

@@ -4,9 +4,9 @@ import itertools
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,10 @@ from conceptlab.files import atomic_path
 from conceptlab.keys import digest_chunks
 from conceptlab.study.folder import Outputs, RunFolder, read_table, safe
 from conceptlab.study.frames import joined, labelled
+from conceptlab.study.same import Holds
 from conceptlab.study.settings import AtlasSettings
 from conceptlab.study.shown import drawn
-from conceptlab.study.steps import Layer
+from conceptlab.study.steps import SEED, Layer, made
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 
 STEP = "atlas"
 PAGE = "atlas.html"
+READS = (
+    *(f"atlas.{f.name}" for f in fields(AtlasSettings) if f.name not in ("enabled", "classes")),
+    SEED,
+)
 FOUND = 0.04  # IoU_set on train, as a detector has it
 VIEW, PICTURE, PRINT = "view.json", "atlas.png", "atlas.pdf"
 
@@ -97,14 +102,22 @@ class Territory:
         seed = self.layer.study.seed
         return optimised_icons(found, self.model, icons, seed=seed, progress=self.progress)
 
-    def key(self, focus: Sequence[str]) -> dict[str, Any]:
+    def reading(self, *reads: str) -> Self:
+        """The same for a step that reads some settings, and can read no others."""
+        return replace(self, layer=self.layer.reading(*reads))
+
+    def key(self, step: str) -> dict[str, Any]:
         """Everything that an atlas depends on."""
-        own = {k: v for k, v in asdict(self.settings).items() if k not in ("enabled", "classes")}
         file = self.vectors
-        return self.layer.key(STEP) | {
-            "atlas": own, "focus": list(focus), "output": str(self.output),
+        return self.layer.key(step) | {
+            "output": str(self.output),
             "vectors": "" if file is None else digest_chunks([file.read_bytes()]),
-        }  # fmt: skip
+        }
+
+    @property
+    def holds(self) -> Holds:
+        """What results are of, for the run folder."""
+        return self.layer.holds
 
 
 def make_atlases(run: RunFolder, model: str, name: str, territory: Territory) -> Path:
@@ -124,9 +137,10 @@ def make_atlas(
     """One atlas: of a layer, of a class there, or of two classes together."""
     step = "-".join([STEP, *map(safe, focus)])
     title = ", ".join(filter(None, (model, name, " and ".join(focus))))
-    return run.step(
-        model, name, step, territory.key(focus), lambda: atlas_step(territory, focus, title)
-    )
+    return made(
+        run, (model, name, step), territory, lambda own: atlas_step(own, focus, title), READS,
+        focus=list(focus),
+    )  # fmt: skip
 
 
 def atlas_step(territory: Territory, focus: Sequence[str], title: str) -> Outputs:

@@ -1,6 +1,6 @@
 """The tables of a run that compare networks and layers: embeddings, activations, references."""
 
-import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,9 +16,10 @@ from conceptlab.analysis.wordnet import wordnet
 from conceptlab.analysis.words import word_vectors
 from conceptlab.analysis.zoom import zoom
 from conceptlab.errors import InputError
-from conceptlab.keys import digest
+from conceptlab.keys import digest, digest_chunks
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.frames import joined, labelled
+from conceptlab.study.reads import only, values
 from conceptlab.study.settings import CompareSettings, Study
 from conceptlab.vectors import ConceptVectors
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Loaded = dict[tuple[str, str, str], ConceptVectors]
 TASKS = ("segment", "classify")
+READS = ("compare.measures", "compare.draws", "seed")
 ALL = "all"  # the model and the layer of what concerns all of them
 
 
@@ -78,16 +80,15 @@ def make_comparison(
     sides: dict[str, dict[str, Any]] = {task: _spaces(loaded, task, settings) for task in TASKS}
     sides["activations"] = {"\t".join(at): a for at, a in activations.items()}
     key = {
-        "step": "compare", "measures": list(settings.measures), "draws": settings.draws,
-        "seed": study.seed,
+        "step": "compare", "settings": values(study, READS),
         "sides": {
             what: {name: _mark(space) for name, space in spaces.items()}
             for what, spaces in sides.items()
         },
     }  # fmt: skip
-    table = pd.DataFrame()
+    table, own = pd.DataFrame(), only(study, READS)
     if settings.measures:
-        run.step(ALL, ALL, "compare", key, lambda: _comparison(study, sides))
+        run.step((ALL, ALL, "compare"), key, lambda: _comparison(own, sides))
         found = run.gather("compare", "comparison")
         table = found.drop(columns=["model", "layer"], errors="ignore")
     run.table("comparison", table)
@@ -177,9 +178,10 @@ def _words(concepts: tuple[tuple[str, str], ...], file: str) -> ConceptVectors:
 def _mark(space: Any) -> str:
     """What changes when an embedding, a reference or a layer's activations do."""
     if isinstance(space, ConceptVectors):
-        return hashlib.sha256(space.weights.tobytes()).hexdigest()
+        names = json.dumps(space.names).encode()
+        return digest_chunks([names, space.weights.tobytes(), space.bias.tobytes()])
     if isinstance(space, ConceptSimilarities):
-        return hashlib.sha256(space.similarity.tobytes()).hexdigest()
+        return digest_chunks([json.dumps(space.names).encode(), space.similarity.tobytes()])
     return digest({k: v for k, v in space.provenance.items() if k != "recorded"})
 
 

@@ -3,10 +3,9 @@
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -18,12 +17,13 @@ from conceptlab.analysis.erasure import erase
 from conceptlab.analysis.families import concept_families, family_correlations
 from conceptlab.analysis.tcav import tcav
 from conceptlab.errors import InputError
-from conceptlab.keys import digest_chunks
+from conceptlab.keys import canonical, digest_chunks
 from conceptlab.probes.cav import CavProbe
 from conceptlab.probes.cavs import Cavs
 from conceptlab.study.folder import Outputs, RunFolder
+from conceptlab.study.same import Holds
 from conceptlab.study.settings import TcavSettings
-from conceptlab.study.steps import Layer
+from conceptlab.study.steps import LABEL_SIZE, SEED, Layer, made
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from conceptlab.models.probed import ProbedModel
 
 log = logging.getLogger(__name__)
+CAVS = (  # what CAVs read
+    "tcav.against", "tcav.classifier", "tcav.form", "tcav.random", "tcav.examples", "tcav.redraws",
+    "tcav.min_examples", LABEL_SIZE, SEED,
+)  # fmt: skip
+BASIS = ("tcav.method", "tcav.components", "tcav.centred")
 SHARP = 0.1  # penalty of the CAVs that are taken out
 
 
@@ -52,18 +57,19 @@ class Effects:
     pictures: "Mapping[str, Pictures]"
     output: "Output" = None
     progress: bool = False
+    _found: dict[str, Cavs] = field(default_factory=dict, repr=False)
 
     @property
     def settings(self) -> TcavSettings:
         """Those of the study's [tcav]."""
         return self.layer.study.tcav
 
-    @cached_property
+    @property
     def cavs(self) -> Cavs:
         """The layer's concept activation vectors."""
         return self._learned()
 
-    @cached_property
+    @property
     def sharp(self) -> Cavs:
         """Those that are taken out of it: what tells the concept from all else that varies.
 
@@ -73,16 +79,21 @@ class Effects:
         return self._learned(penalty=SHARP)
 
     def _learned(self, **more: Any) -> Cavs:
+        """The CAVs of the settings; learned once for the steps of a layer."""
         settings, study = self.settings, self.layer.study
-        probe = CavProbe(
-            against=settings.against, classifier=settings.classifier, form=settings.form,
-            random=settings.random, examples=settings.examples, redraws=settings.redraws,
-            min_examples=settings.min_examples, label_size=self.layer.label_size, seed=study.seed,
-            **more,
-        )  # fmt: skip
-        return probe.fit(self.layer.activations, self.layer.data).cavs
+        how = {
+            "against": settings.against, "classifier": settings.classifier, "form": settings.form,
+            "random": settings.random, "examples": settings.examples, "redraws": settings.redraws,
+            "min_examples": settings.min_examples, "label_size": self.layer.label_size,
+            "seed": study.seed, **more,
+        }  # fmt: skip
+        name = canonical(how)
+        if name not in self._found:
+            probe = CavProbe(**how)
+            self._found[name] = probe.fit(self.layer.activations, self.layer.data).cavs
+        return self._found[name]
 
-    @cached_property
+    @property
     def directions(self) -> ConceptVectors:
         """The CAVs' mean directions, for what takes vectors over units.
 
@@ -96,18 +107,21 @@ class Effects:
             )
         return self.cavs.vectors
 
-    def key(self, step: str, **settings: Any) -> dict[str, Any]:
+    def reading(self, *reads: str) -> Self:
+        """The same for a step that reads some settings, and can read no others."""
+        return replace(self, layer=self.layer.reading(*reads))
+
+    def key(self, step: str) -> dict[str, Any]:
         """Everything that a step's outputs depend on."""
-        own = {
-            k: getattr(self.settings, k)
-            for k in ("against", "classifier", "form", "random", "examples", "redraws",
-                      "min_examples")
-        }  # fmt: skip
         return self.layer.key(step) | {
-            "cavs": own, "own": settings,
             "output": str(self.output),
             "classes": {name: _identity(p) for name, p in self.pictures.items()},
-        }  # fmt: skip
+        }
+
+    @property
+    def holds(self) -> Holds:
+        """What results are of, for the run folder."""
+        return self.layer.holds
 
 
 def _identity(pictures: Any) -> Any:
@@ -121,15 +135,15 @@ def make_tcav(
     run: RunFolder, model: str, name: str, effects: Effects, others: Sequence[Path] = ()
 ) -> Path:
     """TCAV of a layer's CAVs, and of other vectors of it against the same random vectors."""
-    key = effects.key("tcav", others=[digest_chunks([path.read_bytes()]) for path in others])
-    return run.step(model, name, "tcav", key, lambda: tcav_step(effects, others))
+    return made(
+        run, (model, name, "tcav"), effects, lambda own: tcav_step(own, others), CAVS,
+        others=[digest_chunks([path.read_bytes()]) for path in others],
+    )  # fmt: skip
 
 
 def make_decomposition(run: RunFolder, model: str, name: str, effects: Effects) -> Path:
     """The decomposition of classes at a layer, and of one picture of each."""
-    chosen = _basis_settings(effects)
-    key = effects.key("decompose", **chosen)
-    return run.step(model, name, "decompose", key, lambda: decompose_step(effects))
+    return made(run, (model, name, "decompose"), effects, decompose_step, (*CAVS, *BASIS))
 
 
 def make_erasure(
@@ -141,8 +155,10 @@ def make_erasure(
         chosen = [names[effects.directions.index(concept)] for concept in concepts]
     else:
         chosen = strongest(_tcav_rows(run, model, name), effects.settings.erase)
-    key = effects.key("erase", concepts=chosen, units=effects.settings.units, penalty=SHARP)
-    return run.step(model, name, "erase", key, lambda: erase_step(effects, chosen))
+    return made(
+        run, (model, name, "erase"), effects, lambda own: erase_step(own, chosen),
+        (*CAVS, "tcav.units", "classify.split"), concepts=chosen, penalty=SHARP,
+    )  # fmt: skip
 
 
 def _tcav_rows(run: RunFolder, model: str, name: str) -> pd.DataFrame:
@@ -259,8 +275,9 @@ def _rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def _basis_settings(effects: Effects) -> dict[str, Any]:
-    settings = asdict(effects.settings)
-    return {name: settings[name] for name in ("method", "components", "centred")}
+    settings = effects.settings
+    return {"method": settings.method, "components": settings.components,
+            "centred": settings.centred}  # fmt: skip
 
 
 def _image_row(effects: Effects, name: str, settings: Mapping[str, Any]) -> bytes:

@@ -1,8 +1,9 @@
 """The run folder: steps whose outputs appear whole or not at all, and the tables made of them.
 
 A step's outputs lie in `steps/MODEL/LAYER/STEP/` with a `step.json` that holds the key of all that
-they depend on; a step whose key is the same is not run again. Tables and vectors of the run are put
-together from the steps that are there, so several commands can share a folder.
+they depend on and the hash of each file; a step whose key and files are the same is not run again.
+What a study no longer asks for moves to `unused/`, and comes back when it does. Tables and vectors
+of the run are put together from the steps that are there, so several commands can share a folder.
 """
 
 import errno
@@ -12,10 +13,9 @@ import os
 import resource
 import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,26 @@ import pandas as pd
 from conceptlab import csvtable
 from conceptlab.activations.lock import held
 from conceptlab.csvtable import write_table
-from conceptlab.errors import CacheError, InputError
+from conceptlab.errors import CacheError, ConceptlabError, InputError, UnfinishedError
 from conceptlab.files import sweep, write_text
-from conceptlab.keys import canonical, digest
-from conceptlab.probes.resampled import VectorDistribution
-from conceptlab.vectors import ConceptVectors
+from conceptlab.keys import differences, digest
+from conceptlab.study.record import (
+    HASHES,
+    RECORD,
+    Names,
+    Outputs,
+    damage,
+    hash_of,
+    move,
+    publish,
+    read_hashes,
+    read_record,
+)
+from conceptlab.study.same import OtherError, require_same
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Outputs:
-    """What a step made.
-
-    Args:
-        tables: name to rows.
-        vectors: task to vectors, or to a distribution of them.
-        pictures: file name to bytes.
-    """
-
-    tables: Mapping[str, pd.DataFrame]
-    vectors: Mapping[str, ConceptVectors | VectorDistribution]
-    pictures: Mapping[str, bytes]
+__all__ = ["Names", "Outputs", "RunFolder", "read_table", "safe"]
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -62,19 +60,29 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from error
 
 
+class UnmadeError(ConceptlabError):
+    """A part that another one needs could not be made, which has been said of that one."""
+
+    exit_code = 3
+
+
 class RunFolder:
     """A run folder; created if it is not there.
 
     Args:
         path: of the folder.
+        study: whether a study asks for its steps, and not a single command.
 
     Raises:
         CacheError: it cannot be written.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, study: bool = False) -> None:
         self.path = Path(path)
+        self.study = study
         self.models: list[str] = []  # the study's order; others follow in order of their making
+        self.asked: dict[Names, str] = {}  # steps of this run, and the key that each has to have
+        self.unmade: dict[Names, str] = {}  # what could not be made, and why
         self._require(self.path / "steps")
         sweep(self.path)
 
@@ -92,55 +100,151 @@ class RunFolder:
 
     def step(
         self,
-        model: str,
-        layer: str,
-        name: str,
+        names: Names,
         key: Mapping[str, Any],
         make: Callable[[], Outputs],
+        holds: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Path:
         """The folder of a step's outputs, made now unless the same step is there already.
 
         Args:
-            model: its name in this run.
-            layer: its name, or a word for what concerns all.
-            name: of the step.
+            names: model, layer (or a word for what concerns all) and step.
             key: everything that the outputs depend on, as JSON values.
             make: computes them.
+            holds: what the run, the model and the layer are of (`require_same`).
+
+        Raises:
+            OtherError: the run folder holds results of something else under these names.
+            UnmadeError: it has failed before in this run.
         """
-        place = self.path / "steps" / safe(model) / safe(layer) / name
-        wanted = digest(dict(key))
+        self.require_same(names, holds or {})
+        place, wanted = self.place(names), digest(dict(key))
+        first = self.asked.get(names) != wanted
+        self.asked[names] = wanted
+        if names in self.unmade and not first:
+            raise UnmadeError(f"{names[2]} could not be made: {self.unmade[names]}")
         self._require(place.parent)
-        with held(place):  # one process makes a step; another waits and finds it made
-            if _record(place).get("key") == wanted:
-                log.info("%s %s %s: as before", model, layer, name)
+        with held(place), self.part(*names, again=True):  # another process waits, and finds it made
+            if self._ready(names, wanted, key):
+                if first:
+                    log.info("%s %s %s: as before", *names)
             else:
-                self._make(place, wanted, (model, layer, name), key, make)
+                self._make(names, wanted, key, make, holds or {})
         return place
+
+    def place(self, names: Names, root: str = "steps") -> Path:
+        """The folder of a step."""
+        model, layer, step = names
+        return self.path / root / safe(model) / safe(layer) / step
+
+    def _ready(self, names: Names, wanted: str, key: Mapping[str, Any]) -> bool:
+        """Whether a step is there, undamaged; brought back if it is among the unused ones."""
+        place, aside = self.place(names), self.place(names, "unused")
+        if _is(place, wanted, names):
+            return True
+        if _is(aside, wanted, names):
+            self._retire(names, aside)
+            return True
+        earlier = read_record(place)
+        if earlier and earlier["key"] != wanted:
+            changed = differences(earlier["settings"], json.loads(json.dumps(key)))
+            log.info("%s %s %s: made again (%s)", *names, "; ".join(changed[:3]))
+            self._retire(names)
+        return False
+
+    def _retire(self, names: Names, instead: Path | None = None) -> None:
+        """Put a step among the unused ones, and one of them in its place."""
+        place, aside = self.place(names), self.place(names, "unused")
+        back = place.with_name(f".{place.name}.back.tmp")
+        if instead is not None:
+            instead.rename(back)
+        if read_record(place):
+            move(place, aside)
+        if instead is not None:
+            move(back, place)
+
+    def keep_asked(self) -> None:
+        """Put aside the steps that an earlier run of a study asked for, and this one does not."""
+        for record, _ in self._records("*"):
+            names = record["model"], record["layer"], record["step"]
+            if record["study"] and names not in self.asked:
+                log.info("%s %s %s: no longer asked for, kept in unused/", *names)
+                self._retire(names)
+
+    def require_same(self, names: Names, holds: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raise if the folder has results of another data set, network or layer's activations.
+
+        Args:
+            names: of the step that is to be made.
+            holds: see `conceptlab.study.same`.
+
+        Raises:
+            OtherError: with what differs.
+        """
+        for record, _ in self._records("*"):
+            require_same(self.path, record, names, holds)
 
     def _make(
         self,
-        place: Path,
+        names: Names,
         wanted: str,
-        names: tuple[str, str, str],
         key: Mapping[str, Any],
         make: Callable[[], Outputs],
+        holds: Mapping[str, Any],
     ) -> None:
+        place = self.place(names)
         for left in place.parent.glob(f".{place.name}.*.tmp"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
-        model, layer, name = names
         started = time.perf_counter()
         outputs = make()
         record = {
             "key": wanted,
-            "model": model,
-            "layer": layer,
-            "step": name,
+            "model": names[0],
+            "layer": names[1],
+            "step": names[2],
+            "study": self.study,
+            "holds": holds,
             "settings": dict(key),
             "seconds": round(time.perf_counter() - started, 3),
             "peak_memory_mb": round(peak_memory() / 1e6, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        _publish(place, outputs, record)
+        publish(place, outputs, record)
+
+    @contextmanager
+    def part(self, model: str, layer: str, step: str, again: bool = False) -> Iterator[None]:
+        """A part of a run: one that fails is noted, and the rest stands.
+
+        Work that is only unfinished (a full disk, an interrupt, no memory) is no failure.
+
+        Args:
+            model: its name in this run.
+            layer: its name, or a word for what concerns all.
+            step: or a word for what is made.
+            again: raise what has been noted.
+        """
+        try:
+            yield
+        except (UnfinishedError, OtherError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            log.debug("%s %s %s", model, layer, step, exc_info=True)
+            if not isinstance(error, UnmadeError) or not again:
+                self.unmade.setdefault((model, layer, step), reason(error))
+            if again:
+                raise
+
+    def require_all(self) -> None:
+        """Raise if some part could not be made.
+
+        Raises:
+            UnfinishedError: with a line for each.
+        """
+        if self.unmade:
+            lines = [f"{' '.join(filter(None, n))}: {text}" for n, text in self.unmade.items()]
+            raise UnfinishedError(
+                "\n".join(["not everything could be made; the rest stands:", *lines])
+            )
 
     def steps(self, name: str) -> Iterator[tuple[str, str, Path]]:
         """(model, layer, folder) of every finished step of a name, in order of their making."""
@@ -152,10 +256,26 @@ class RunFolder:
         return [record for record, _ in self._finished("*")]
 
     def _finished(self, name: str) -> list[tuple[dict[str, Any], Path]]:
+        """Record and folder of every step whose files are as written, in order.
+
+        One that is damaged is noted among what could not be made.
+        """
+        found = []
+        for record, place in self._records(name):
+            names = record["model"], record["layer"], record["step"]
+            wrong = damage(place, record)
+            if wrong:
+                text = f"{place} is damaged ({wrong}); run the command that made it again"
+                self.unmade.setdefault(names, text)
+            elif names not in self.unmade:
+                found.append((record, place))
+        return found
+
+    def _records(self, name: str) -> list[tuple[dict[str, Any], Path]]:
         """Record and folder of every step whose record can be read, in order."""
-        paths = (self.path / "steps").glob(f"*/*/{name}/step.json")
+        paths = (self.path / "steps").glob(f"*/*/{name}/{RECORD}")
         places = [p.parent for p in paths if not p.parent.name.startswith(".")]
-        found = [(record, place) for place in places if (record := _record(place))]
+        found = [(record, place) for place in places if (record := read_record(place))]
         return sorted(found, key=lambda item: self._place(item[0]))
 
     def _place(self, record: dict[str, Any]) -> tuple[int, int]:
@@ -175,20 +295,24 @@ class RunFolder:
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def table(self, name: str, table: pd.DataFrame) -> None:
-        """Write `tables/NAME.csv`; a table without rows takes an old one away."""
+        """Write `tables/NAME.csv` and note its hash; a table without rows takes an old one away."""
         path = self.path / "tables" / f"{name}.csv"
+        known = read_hashes(self.path)
         if len(table):
             write_table(path, table)
+            known[path.name] = hash_of(path)
         else:
             path.unlink(missing_ok=True)
+            known.pop(path.name, None)
+        self.write_json(HASHES, known)
 
-    def vectors(self) -> dict[tuple[str, str, str], Path]:
+    def vectors(self) -> dict[Names, Path]:
         """(model, layer, task) to the vectors' file, of all steps."""
         found = {}
         for step in ("dissect", "segment", "classify", "tcav"):
-            for model, layer, folder in self.steps(step):
-                for path in sorted(folder.glob("*.h5")):
-                    found[model, layer, path.stem] = path
+            for record, folder in self._finished(step):
+                for name in sorted(n for n in record["files"] if n.endswith(".h5")):
+                    found[record["model"], record["layer"], Path(name).stem] = folder / name
         return found
 
     def write_json(self, name: str, value: Any) -> None:
@@ -209,40 +333,24 @@ def peak_memory() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _record(place: Path) -> dict[str, Any]:
-    """What is known of a step; nothing where it is missing or its record is damaged."""
-    try:
-        record = json.loads((place / "step.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    whole = isinstance(record, dict) and record.keys() >= {"key", "model", "layer", "order"}
-    return record if whole else {}
+def reason(error: BaseException) -> str:
+    """Why a part could not be made, in a sentence."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ConceptlabError):
+        return text
+    if isinstance(error, SystemExit):
+        return f"what it ran ended the program (SystemExit: {text})"
+    return f"{type(error).__name__}: {text} (--debug shows where)"
 
 
-def _publish(place: Path, outputs: Outputs, record: dict[str, Any]) -> None:
-    """Write a step's outputs beside their place, then put them there by one rename."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".tmp", dir=place.parent))
-    try:
-        for name, table in outputs.tables.items():
-            if len(table.columns):  # a CSV without any cannot be read
-                write_table(folder / f"{name}.csv", table)
-        for task, vectors in outputs.vectors.items():
-            vectors.save(folder / f"{task}.h5")
-        for name, picture in outputs.pictures.items():
-            (folder / name).write_bytes(picture)
-        write_text(folder / "step.json", canonical({**record, "order": time.time_ns()}))
-        folder.chmod(0o755)
-        if place.exists():
-            old = folder.with_name(f"{folder.name}.old.tmp")
-            place.rename(old)
-            folder.rename(place)
-            shutil.rmtree(old)
-        else:
-            folder.rename(place)
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise CacheError(
-            f"cannot write {place} ({os.strerror(error.errno or 0)}); free some space or choose "
-            "another run folder, then run the same command again: what is complete is kept"
-        ) from error
+def _is(place: Path, wanted: str, names: Iterable[str]) -> bool:
+    """Whether the step of a key lies there; one whose files are damaged is told."""
+    record = read_record(place)
+    if not record and (place / RECORD).exists():
+        log.warning("%s %s %s: its record is damaged; it is made again", *names)
+    if record.get("key") != wanted:
+        return False
+    wrong = damage(place, record)
+    if wrong:
+        log.warning("%s %s %s: %s; it is made again", *names, wrong)
+    return not wrong

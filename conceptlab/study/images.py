@@ -9,6 +9,7 @@ from PIL import Image
 
 from conceptlab.analysis.optimised import against_probe
 from conceptlab.study.folder import Outputs, RunFolder
+from conceptlab.study.same import Holds
 from conceptlab.study.shown import Shown, image_files
 
 if TYPE_CHECKING:
@@ -37,25 +38,25 @@ def objectives_key(
 
 
 def make_images(
-    run: RunFolder, model: str, name: str, kind: str, key: Mapping[str, Any],
+    run: RunFolder, place: tuple[str, str], kind: str, key: Mapping[str, Any],
     make: "Callable[[], Visualizations]", activations: "Activations | None" = None,
-    beside: Sequence[Image.Image] = (),
+    beside: Sequence[Image.Image] = (), holds: Holds | None = None,
 ) -> Path:  # fmt: skip
     """Images of a layer, beside what a data set reaches where its activations are known.
 
     Args:
         run: the run folder.
-        model: name of the network.
-        name: of the layer.
+        place: names of the network and of the layer.
         kind: 'optimised', 'inverted' or 'caricatured'.
         key: everything that they depend on.
         make: makes them.
         activations: of the layer; or none.
         beside: pictures that the images stand for, one for each; or none.
+        holds: what they are of, for the run folder.
     """
     return run.step(
-        model, name, f"images-{kind}", {"step": "images", **key},
-        lambda: images_step(kind, make(), activations, beside),
+        (*place, f"images-{kind}"), {"step": "images", **key},
+        lambda: images_step(kind, make(), activations, beside), holds,
     )  # fmt: skip
 
 

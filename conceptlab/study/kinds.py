@@ -13,6 +13,7 @@ from conceptlab.keys import digest_chunks
 from conceptlab.probes.packing import Packing
 from conceptlab.study.folder import Outputs, RunFolder, read_table
 from conceptlab.study.shown import Shown, gathered, image_files
+from conceptlab.study.steps import SEED, made
 from conceptlab.synthesis.objectives import Unit
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import visualize
@@ -31,12 +32,12 @@ def make_kinds(run: RunFolder, name: str, look: "Look") -> Path:
     places = [path for model, own, path in run.steps("pack") if (model, own) == (name, layer)]
     files = [p for place in places for p in (place / "units.csv", place / "table.csv")]
     known = [p for p in files if p.is_file()]
-    settings = look.settings
-    key = look.layer.key(STEP, settings) | {
-        "packing": digest_chunks(path.read_bytes() for path in known)
-    }
     packing = Packing(*map(read_table, known)) if len(known) == 2 else None
-    return run.step(name, layer, STEP, key, lambda: kinds_step(look, packing))
+    return made(
+        run, (name, layer, STEP), look, lambda own: kinds_step(own, packing),
+        ("look.exemplars", "look.units", "look.steps", SEED),
+        packing=digest_chunks(path.read_bytes() for path in known),
+    )  # fmt: skip
 
 
 def kinds_step(look: "Look", packing: Packing | None) -> Outputs:

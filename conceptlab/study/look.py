@@ -1,9 +1,9 @@
 """The steps of a study that show what a layer responds to: filters, maps, exemplars, kinds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,12 @@ from conceptlab.keys import digest_chunks
 from conceptlab.models.filters import filters
 from conceptlab.models.picture import see
 from conceptlab.study.folder import Outputs, RunFolder
-from conceptlab.study.images import make_images, objectives_key
+from conceptlab.study.images import images_step
 from conceptlab.study.kinds import make_kinds
+from conceptlab.study.same import Holds
 from conceptlab.study.settings import LookSettings
 from conceptlab.study.shown import Shown
-from conceptlab.study.steps import Layer
+from conceptlab.study.steps import SEED, Layer, made
 from conceptlab.synthesis.objectives import Unit
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import visualize
@@ -68,9 +69,18 @@ class Look:
         """Of everything left to chance."""
         return self.layer.study.seed
 
-    def key(self, step: str, **own: Any) -> dict[str, Any]:
+    def reading(self, *reads: str) -> Self:
+        """The same for a step that reads some settings, and can read no others."""
+        return replace(self, layer=self.layer.reading(*reads))
+
+    def key(self, step: str) -> dict[str, Any]:
         """Everything that a step's outputs depend on."""
-        return self.layer.key(step) | {"of": _identity(self.of), "own": own}
+        return self.layer.key(step) | {"of": _identity(self.of)}
+
+    @property
+    def holds(self) -> Holds:
+        """What results are of, for the run folder."""
+        return self.layer.holds
 
 
 def _identity(of: tuple[int, ...] | ConceptVectors) -> Any:
@@ -108,10 +118,12 @@ def make_looks(
 
 def make_filters(run: RunFolder, name: str, model: "ProbedModel", layers: Sequence[Layer]) -> Path:
     """The filters of a network's convolutions, and the maps of one picture, for some layers."""
-    first = layers[0]
     names = [layer.activations.layer for layer in layers]
-    key = first.key("filters") | {"layers": names}
-    return run.step(name, ALL, "filters", key, lambda: filters_step(model, layers))
+
+    def make(_: Layer) -> Outputs:
+        return filters_step(model, [layer.reading() for layer in layers])
+
+    return made(run, (name, ALL, "filters"), layers[0], make, (), layers=names)
 
 
 def filters_step(model: "ProbedModel", layers: Sequence[Layer]) -> Outputs:
@@ -161,11 +173,10 @@ def make_exemplars(
     ways: Sequence[str] = CHOICES,
 ) -> Path:  # fmt: skip
     """The images that the units of a layer, or some vectors, respond to."""
-    settings = look.settings
-    key = look.key(
-        "exemplars", by=by, ways=list(ways), count=settings.count, fields=settings.fields
-    )
-    return run.step(model, name, "exemplars", key, lambda: exemplars_step(look, by, ways))
+    return made(
+        run, (model, name, "exemplars"), look, lambda own: exemplars_step(own, by, ways),
+        ("look.count", "look.fields", "dissect.tau"), by=by, ways=list(ways),
+    )  # fmt: skip
 
 
 def exemplars_step(look: Look, by: "By", ways: Sequence[str]) -> Outputs:
@@ -209,12 +220,13 @@ def _fields(look: Look, by: "By") -> "Fields | None":
 
 def make_unit_images(run: RunFolder, model: str, name: str, look: Look) -> Path:
     """An image by optimisation for each unit that is shown."""
-    units = look.of if isinstance(look.of, tuple) else ()
-    wanted = [Unit(look.layer.activations.layer, unit) for unit in units]
-    settings = Synthesis(steps=look.settings.steps)
-    return make_images(
-        run, model, name, "optimised",
-        look.layer.key("images") | objectives_key(wanted, settings),
-        lambda: visualize(look.model, wanted, settings, seed=look.seed, progress=look.progress),
-        look.layer.activations,
-    )  # fmt: skip
+
+    def make(own: Look) -> Outputs:
+        units = own.of if isinstance(own.of, tuple) else ()
+        wanted = [Unit(own.layer.activations.layer, unit) for unit in units]
+        settings = Synthesis(steps=own.settings.steps)
+        found = visualize(own.model, wanted, settings, seed=own.seed, progress=own.progress)
+        return images_step("optimised", found, own.layer.activations)
+
+    names = model, name, "images-optimised"
+    return made(run, names, look, make, ("look.steps", SEED), how=asdict(Synthesis()))

@@ -24,15 +24,19 @@ from conceptlab.study.classes import AUTOMATIC, ClassPictures
 from conceptlab.study.comparison import make_comparison, require_references, write_zoom
 from conceptlab.study.effects import Effects, make_decomposition, make_erasure, make_tcav
 from conceptlab.study.examples import examples_step
-from conceptlab.study.folder import RunFolder, read_table
+from conceptlab.study.folder import Outputs, RunFolder, read_table
 from conceptlab.study.look import make_looks
+from conceptlab.study.same import holds_model
 from conceptlab.study.scale import spread
 from conceptlab.study.settings import ModelSettings, Study
 from conceptlab.study.space import write_space
 from conceptlab.study.steps import (
+    LABEL_SIZE,
+    SEED,
     Layer,
     classify_step,
     dissect_step,
+    made,
     pack_step,
     require_splits,
     resample_step,
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PROBES = ("segment", "classify", "dissect.tau", LABEL_SIZE, SEED)  # what both probes read
 LIBRARIES = ("conceptlab", "torch", "torchvision", "numpy", "pandas", "h5py", "numba", "Pillow")
 
 
@@ -175,7 +180,8 @@ def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[
     model = open_model(settings, study.seed)
     name = settings.name or model.name
     acts = _extract(session, model, data, settings)
-    layers = {key: Layer(a, data, study) for key, a in acts.items()}
+    of = holds_model(model, settings)
+    layers = {key: Layer(a, data, study, of) for key, a in acts.items()}
     with _bar(session, f"{name}: steps", len(layers) * len(LAYER_STEPS)) as done:
         for key, layer in layers.items():
             for step in LAYER_STEPS:
@@ -287,53 +293,49 @@ def _extract(
 
 def make_dissection(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
     """The single units of a layer."""
-    study = layer.study
-    key = layer.key("dissect", study.dissect) | {"split": study.segment.split}
-    return run.step(model, name, "dissect", key, lambda: dissect_step(layer))
+    reads = ("dissect", "segment.split", LABEL_SIZE, SEED)
+    return made(run, (model, name, "dissect"), layer, dissect_step, reads)
 
 
 def make_segmentation(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
     """The segmentation probe of a layer."""
-    study = layer.study
-    key = layer.key("segment", study.segment) | {"tau": study.dissect.tau}
-    return run.step(model, name, "segment", key, lambda: segment_step(layer))
+    reads = ("segment", "dissect.tau", LABEL_SIZE, SEED)
+    return made(run, (model, name, "segment"), layer, segment_step, reads)
 
 
 def make_classification(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
     """The classification probe of a layer."""
-    key = layer.key("classify", layer.study.classify)
-    return run.step(model, name, "classify", key, lambda: classify_step(layer))
+    reads = ("classify", LABEL_SIZE, SEED)
+    return made(run, (model, name, "classify"), layer, classify_step, reads)
 
 
 def make_subsets(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
     """The probes of a layer over few units."""
-    study = layer.study
-    key = layer.key("subsets", study.segment, study.classify) | {"tau": study.dissect.tau}
-    return run.step(model, name, "subsets", key, lambda: subsets_step(layer))
+    return made(run, (model, name, "subsets"), layer, subsets_step, PROBES)
 
 
 def make_packing(run: RunFolder, model: str, name: str, layer: Layer) -> Path | None:
     """The concepts packed into a layer's units, unless the study leaves it out."""
-    study = layer.study
-    if not study.pack.enabled:
+    if not layer.study.pack.enabled:
         return None
-    key = layer.key("pack", study.pack) | {
-        "split": study.segment.split, "min_examples": study.segment.min_examples,
-    }  # fmt: skip
-    return run.step(model, name, "pack", key, lambda: pack_step(layer))
+    reads = ("pack.least", "segment.split", "segment.min_examples", LABEL_SIZE, SEED)
+    return made(run, (model, name, "pack"), layer, pack_step, reads)
 
 
 def make_distributions(run: RunFolder, model: str, name: str, layer: Layer) -> Path | None:
     """The distributions of a layer's vectors, where the study asks for them."""
-    study = layer.study
-    if not study.resample.draws:
+    if not layer.study.resample.draws:
         return None
-    segment = make_segmentation(run, model, name, layer) / "segment.h5"
-    classify = make_classification(run, model, name, layer) / "classify.h5"
-    key = layer.key("resample", study.resample, study.segment, study.classify)
-    return run.step(
-        model, name, "resample", key | {"tau": study.dissect.tau},
-        lambda: resample_step(layer, ConceptVectors.load(segment), ConceptVectors.load(classify)),
+    segment = make_segmentation(run, model, name, layer)
+    classify = make_classification(run, model, name, layer)
+
+    def make(layer: Layer) -> Outputs:
+        vectors = segment / "segment.h5", classify / "classify.h5"
+        return resample_step(layer, *map(ConceptVectors.load, vectors))
+
+    return made(
+        run, (model, name, "resample"), layer, make, ("resample", *PROBES),
+        segment=segment, classify=classify,
     )  # fmt: skip
 
 
@@ -351,21 +353,21 @@ def make_examples(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
     """The pictures of a layer; needs its dissection and its segmentation probe."""
     units = make_dissection(run, model, name, layer)
     probe = make_segmentation(run, model, name, layer)
-    key = layer.key("examples", layer.study.dissect, layer.study.segment)
-    return run.step(
-        model,
-        name,
-        "examples",
-        key,
-        lambda: examples_step(
+
+    def make(layer: Layer) -> Outputs:
+        return examples_step(
             layer,
             ConceptVectors.load(units / "unit.h5"),
             ConceptVectors.load(probe / "segment.h5"),
             read_table(units / "best.csv"),
             read_table(units / "per_image.csv"),
             read_table(probe / "per_image.csv"),
-        ),
-    )
+        )
+
+    return made(
+        run, (model, name, "examples"), layer, make, ("dissect.tau", LABEL_SIZE),
+        units=units, probe=probe,
+    )  # fmt: skip
 
 
 def _run_untrained(
@@ -376,8 +378,7 @@ def _run_untrained(
     with _bar(session, f"{name}: untrained control", len(acts)) as done:
         for key, activations in acts.items():
             layer = Layer(activations, data, study)
-            spec = layer.key("untrained", study.dissect, study.segment, study.classify)
-            session.run.step(name, key, "untrained", spec, partial(untrained_step, layer))
+            made(session.run, (name, key, "untrained"), layer, untrained_step, PROBES)
             done()
 
 

@@ -1,9 +1,10 @@
 """The steps of a study: each a function from activations and labels to tables and vectors."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,10 @@ from conceptlab.probes.pixels import PairCounts, pair_counts
 from conceptlab.probes.resampled import ResampledProbe
 from conceptlab.probes.segmentation import SegmentationProbe
 from conceptlab.probes.subsets import subset_scores
-from conceptlab.study.folder import Outputs
+from conceptlab.study.folder import Names, Outputs, RunFolder
+from conceptlab.study.reads import only, values
+from conceptlab.study.record import read_record
+from conceptlab.study.same import Holds, holds_data, holds_layer
 from conceptlab.study.settings import Study
 from conceptlab.vectors import ConceptVectors
 
@@ -28,7 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of what steps put out: raised when it changes, so that run folders follow
+LABEL_SIZE, SEED = "data.label_size", "seed"
+VERSION = 4  # of what steps put out: raised when it changes, so that run folders follow
 
 
 @dataclass(frozen=True)
@@ -38,20 +43,28 @@ class Layer:
     Args:
         activations: the layer's.
         data: the probe data set.
-        study: the settings.
+        study: the settings; in a step, those that it reads (`reading`).
+        of: the network that the activations are of (`holds_model`); nothing for a control.
+        reads: names of the settings that can be read.
     """
 
     activations: "Activations"
     data: "ProbeDataset"
     study: Study
+    of: Holds = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
 
     @property
     def label_size(self) -> int | None:
         """Side of the label maps, None for half the input size."""
         return self.study.data.label_size or None
 
-    def key(self, step: str, *settings: Any) -> dict[str, Any]:
-        """Everything that a step's outputs depend on."""
+    def reading(self, *reads: str) -> Self:
+        """The same for a step that reads some settings, and can read no others."""
+        return replace(self, study=only(self.study, reads), reads=reads)
+
+    def key(self, step: str) -> dict[str, Any]:
+        """Everything that a step's outputs depend on; its settings are those that it can read."""
         return {
             "step": step,
             "version": VERSION,
@@ -59,10 +72,52 @@ class Layer:
                 k: v for k, v in self.activations.provenance.items() if k != "recorded"
             },
             "labels": self.data.label_fingerprint,
-            "label_size": self.study.data.label_size,
-            "seed": self.study.seed,
-            "settings": [asdict(s) for s in settings],
+            "settings": values(self.study, self.reads),
         }
+
+    @property
+    def holds(self) -> Holds:
+        """What results are of, for the run folder."""
+        size = self.study.data.label_size if LABEL_SIZE in self.reads else None
+        own = holds_layer(self.activations.provenance["dtype"]) if self.of else {}
+        return {**holds_data(self.data, size), **self.of, **own}
+
+
+class Context(Protocol):
+    """What a step works on: a layer, and perhaps its network."""
+
+    def reading(self, *reads: str) -> Self:
+        """The same for a step that reads some settings, and can read no others."""
+
+    def key(self, step: str) -> dict[str, Any]:
+        """Everything that a step's outputs depend on."""
+
+    @property
+    def holds(self) -> Holds:
+        """What results are of, for the run folder."""
+
+
+C = TypeVar("C", bound=Context)
+
+
+def made(
+    run: RunFolder, names: Names, context: C, make: Callable[[C], Outputs], reads: Sequence[str],
+    **more: Any,
+) -> Path:  # fmt: skip
+    """The folder of a step's outputs, made now unless the same step is there already.
+
+    Args:
+        run: the run folder.
+        names: model, layer and step.
+        context: what the step works on.
+        make: computes the outputs from the context.
+        reads: the settings that it reads: they are in its key, and reading any other is an error.
+        more: what else the outputs depend on, as JSON values; of steps that it takes outputs of,
+            their folders.
+    """
+    own = context.reading(*reads)
+    more = {k: read_record(v)["key"] if isinstance(v, Path) else v for k, v in more.items()}
+    return run.step(names, own.key(names[2]) | {"more": more}, lambda: make(own), own.holds)
 
 
 def require_splits(study: Study, data: "ProbeDataset", *tasks: str) -> None:
