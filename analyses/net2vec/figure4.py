@@ -17,7 +17,7 @@ from PIL import Image
 from conceptlab.data import ProbeDataset, load_data
 from conceptlab.errors import InputError
 from conceptlab.models import ProbedModel
-from conceptlab.study.run import open_model
+from conceptlab.study.opening import open_model
 from conceptlab.study.settings import Study
 from conceptlab.study.studyfile import read_study
 from conceptlab.views.overlay import overlay, stack, strip

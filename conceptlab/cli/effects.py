@@ -22,6 +22,7 @@ from conceptlab.cli.options import (
     StdOpt,
     WeightsOpt,
     app,
+    open_data,
     options,
     show,
 )
@@ -183,14 +184,17 @@ def erase(
 
 def _run(given: dict[str, Any], make: "Callable[..., Path]") -> "RunFolder":
     """Make a step of every layer, and put the run folder's tables and figures together."""
+    from conceptlab.study.checks import require_known, require_sources
     from conceptlab.study.classes import ClassPictures
     from conceptlab.study.effects import Effects
-    from conceptlab.study.run import open_model
+    from conceptlab.study.opening import open_model
     from conceptlab.views.figures import write_figures
 
     settings = _settings(given)
     study = study_of(given, tcav=settings)
     opened = open_model(study.models[0], study.seed)
+    require_sources(settings.classes, open_data(study.data.spec).catalogue)
+    require_known("--class", settings.classes, opened)
     found = layers_of(study, given["cache"], task="classify", model=opened)
     first = next(iter(found.values()))
     output = study.models[0].scores

@@ -41,15 +41,23 @@ def _globals(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    del debug, version
+    del version
     options.given_seed, options.device = seed, device
     options.quiet, options.json = quiet, as_json
+    options.unmade = {}
     if quiet:
         os.environ.setdefault(
             "HF_HUB_DISABLE_PROGRESS_BARS", "1"
         )  # of the source of timm's weights
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("conceptlab").setLevel(logging.WARNING if quiet else logging.INFO)
+    logging.getLogger("conceptlab").setLevel(_level(quiet, debug))
+
+
+def _level(quiet: bool, debug: bool) -> int:
+    """Which remarks are shown."""
+    if debug:
+        return logging.DEBUG
+    return logging.WARNING if quiet else logging.INFO
 
 
 def reorder(arguments: list[str]) -> list[str]:
@@ -96,11 +104,14 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
         if code == INTERRUPTED:  # the option parser has caught it
             _say(code, STOPPED)
+        code = code or _say_unmade()
     except BrokenPipeError:  # whoever read our answer has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except KeyboardInterrupt:
         code = _say(INTERRUPTED, STOPPED)
+    except SystemExit as error:  # of a network, a data set or a library: never our own
+        code = _say(2, f"error: what was run ended the program (SystemExit: {error.code})")
     except Exception as error:
         if "--debug" in words:
             raise
@@ -141,6 +152,13 @@ def _explain(error: Exception) -> int:
         return _say(2, f"error: {' '.join(error.format_message().split())}")
     kind = type(error).__name__
     return _say(1, f"error: {kind}: {text} (this is a bug; --debug shows where)")
+
+
+def _say_unmade() -> int:
+    """Say what a command could not make, a line each; the exit code, 0 where that is nothing."""
+    for names, reason in options.unmade.items():
+        _say(0, f"not made: {' '.join(names)}: {reason}")
+    return UnfinishedError.exit_code if options.unmade else 0
 
 
 def _say(code: int, text: str) -> int:

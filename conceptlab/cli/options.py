@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,19 +22,21 @@ LAST_SEED = 2**32 - 1
 
 @dataclass
 class Options:
-    """What holds for every command.
+    """What holds for a command, and what it has not made.
 
     Args:
         given_seed: None where the command line has none.
         device: where networks run.
         quiet: no bars, no remarks.
         json: answer in one JSON line.
+        unmade: model, layer and step of what the command could not make, and why.
     """
 
     given_seed: int | None = None
     device: str | None = None
     quiet: bool = False
     json: bool = False
+    unmade: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:

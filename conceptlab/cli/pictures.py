@@ -86,7 +86,7 @@ def exemplars(
     """Show filters, and images that units or vectors respond to."""
     from conceptlab.analysis.exemplars import CHOICES
     from conceptlab.study.look import make_exemplars, make_filters
-    from conceptlab.study.run import open_model
+    from conceptlab.study.opening import open_model
     from conceptlab.study.settings import LookSettings
 
     study = study_of(locals(), look=LookSettings(count=count, fields=fields))
@@ -162,7 +162,7 @@ def visualize(
     """
     from conceptlab.cli.images import Images
     from conceptlab.study.folder import RunFolder
-    from conceptlab.study.run import open_model
+    from conceptlab.study.opening import open_model
     from conceptlab.study.shown import gathered
     from conceptlab.study.tables import write_tables
 
@@ -224,8 +224,9 @@ def atlas(
 ) -> None:  # fmt: skip
     """Lay a layer's activations out as an atlas; writes atlas.html."""
     from conceptlab.study.atlases import PAGE, Territory, make_atlases
+    from conceptlab.study.checks import require_known
     from conceptlab.study.folder import read_table
-    from conceptlab.study.run import open_model
+    from conceptlab.study.opening import open_model
     from conceptlab.study.settings import AtlasSettings
 
     grids = {"grids": tuple(grid)} if grid else {}
@@ -237,13 +238,14 @@ def atlas(
         raise InputError(f"there is no file {vectors}")
     study = study_of(locals(), atlas=settings)
     opened = open_model(study.models[0], study.seed)
+    require_known("--class", settings.classes, opened)
     found = layers_of(study, cache, None, model=opened)
 
-    def step(run: "RunFolder", model: str, name: str, layer: "Layer") -> Path:
+    def step(run: "RunFolder", model: str, name: str, layer: "Layer") -> None:
         known = vectors or _learned(run, model, name)
         output = study.models[0].scores
         place = Territory(layer, opened, settings.classes, known, output, options.progress)
-        return make_atlases(run, model, name, place)
+        make_atlases(run, model, name, place)
 
     run = run_steps(study, out, found, step)
     table = read_table(run.path / "tables" / "cells.csv")

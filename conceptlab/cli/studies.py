@@ -11,6 +11,8 @@ from conceptlab.cli.options import CacheOpt, DryOpt, OutOpt, app, open_data, opt
 from conceptlab.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from conceptlab.study.settings import Study
 
 DEMO_MODELS = {
@@ -80,8 +82,10 @@ def report(
     if not any((folder / "tables").glob("*.csv")):
         raise InputError(f"{folder} is no run folder: it has no tables/*.csv")
     from conceptlab.study.folder import RunFolder
+    from conceptlab.study.record import require_undamaged
     from conceptlab.study.run import draw
 
+    require_undamaged(folder)
     say({"report": str(draw(RunFolder(folder)))})
 
 
@@ -90,12 +94,12 @@ def _estimate(study: "Study", cache: Path | None) -> None:
     import pandas as pd
 
     from conceptlab.activations.estimate import estimate
-    from conceptlab.study.run import open_model
-    from conceptlab.study.steps import require_splits
+    from conceptlab.study.checks import check_study
+    from conceptlab.study.opening import open_model
     from conceptlab.study.studyfile import study_toml
 
     data = open_data(study.data.spec)
-    require_splits(study, data, "segment", "classify")
+    check_study(study, data)
     rows = []
     for settings in study.models:
         found = estimate(
@@ -114,6 +118,16 @@ def _estimate(study: "Study", cache: Path | None) -> None:
     show(pd.DataFrame(rows))
 
 
+def _table(out: Path, name: str) -> "pd.DataFrame":
+    """A table of a run folder; an empty one where it has none."""
+    import pandas as pd
+
+    from conceptlab.study.folder import read_table
+
+    path = out / "tables" / f"{name}.csv"
+    return read_table(path) if path.is_file() else pd.DataFrame()
+
+
 def _run(
     study: "Study",
     out: Path,
@@ -121,7 +135,6 @@ def _run(
     workers: int = 1,
     scheduler: str | None = None,
 ) -> None:
-    from conceptlab.study.folder import read_table
     from conceptlab.study.run import run_study
 
     path = run_study(
@@ -133,7 +146,8 @@ def _run(
         workers=workers,
         scheduler=scheduler,
     )
-    summary = read_table(out / "tables" / "summary.csv")
+    summary, unmade = (_table(out, name) for name in ("summary", "unmade"))
+    options.unmade = {(row.model, row.layer, row.step): row.reason for row in unmade.itertuples()}
     if options.json:
         rows = json.loads(summary.to_json(orient="records"))
         typer.echo(json.dumps({"report": str(path), "summary": rows}))

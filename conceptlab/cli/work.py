@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from conceptlab.study.settings import Study
     from conceptlab.study.steps import Layer
 
-Maker = Callable[..., Path]
+Maker = Callable[..., object]
 
 
 @app.command()
@@ -212,7 +212,7 @@ def layers_of(
 ) -> "dict[tuple[str, str], Layer]":
     """(model, layer) to the layer's activations, extracted now where the cache lacks them."""
     from conceptlab.activations.extract import extract as run
-    from conceptlab.study.run import open_model as open_settings
+    from conceptlab.study.opening import open_model as open_settings
     from conceptlab.study.same import holds_model
     from conceptlab.study.steps import Layer, require_splits
 
@@ -234,7 +234,10 @@ def layers_of(
 def run_steps(
     study: "Study", out: Path, layers: "dict[tuple[str, str], Layer]", *makers: Maker
 ) -> "RunFolder":
-    """Run some steps of layers, and put the run folder's tables together."""
+    """Run some steps of layers, and put the run folder's tables together.
+
+    What cannot be made is told when the command ends, unless it is all of it.
+    """
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.studyfile import read_study
     from conceptlab.study.tables import write_tables
@@ -242,11 +245,15 @@ def run_steps(
     folder = RunFolder(out)
     for (model, name), layer in layers.items():
         for make in makers:
-            make(folder, model, name, layer)
+            with folder.part(model, name, getattr(make, "__name__", "")):
+                make(folder, model, name, layer)
+    if folder.failure is not None and not folder.asked.keys() - folder.unmade.keys():
+        raise folder.failure
     earlier = folder.path / "study.toml"  # of the study that this folder is of; it may list sums
     if earlier.is_file():
         study = replace(study, compare=read_study(earlier).compare)
     write_tables(folder, study)
+    options.unmade = folder.unmade
     return folder
 
 

@@ -120,22 +120,28 @@ class Territory:
         return self.layer.holds
 
 
-def make_atlases(run: RunFolder, model: str, name: str, territory: Territory) -> Path:
-    """The atlas of a layer, and those of its classes there; the folder of the first.
+def make_atlases(run: RunFolder, model: str, name: str, territory: Territory) -> None:
+    """The atlas of a layer, and those of its classes there; one that fails leaves the others.
 
     Raises:
         InputError: an unknown class, before anything is made.
     """
     territory.require_classes()
-    made = [make_atlas(run, model, name, territory, focus) for focus in territory.focuses]
-    return made[0]
+    for focus in territory.focuses:
+        with run.part(model, name, _step(focus)):
+            make_atlas(run, model, name, territory, focus)
+
+
+def _step(focus: Sequence[str]) -> str:
+    """The name of the step that makes an atlas."""
+    return "-".join([STEP, *map(safe, focus)])
 
 
 def make_atlas(
     run: RunFolder, model: str, name: str, territory: Territory, focus: Sequence[str]
 ) -> Path:
     """One atlas: of a layer, of a class there, or of two classes together."""
-    step = "-".join([STEP, *map(safe, focus)])
+    step = _step(focus)
     title = ", ".join(filter(None, (model, name, " and ".join(focus))))
     return made(
         run, (model, name, step), territory, lambda own: atlas_step(own, focus, title), READS,

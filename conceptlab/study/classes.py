@@ -1,5 +1,6 @@
 """Which pictures stand for a class: those that show it, a folder's, or those put into it."""
 
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from conceptlab.data.base import ProbeDataset
     from conceptlab.models.outputs import Output
     from conceptlab.models.probed import ProbedModel
+
+log = logging.getLogger(__name__)
 
 AUTOMATIC = "*"
 MOST = 5  # classes chosen by themselves
@@ -122,6 +125,21 @@ class ClassPictures:
             for batch in batches(self.model, every)
         ]
         return np.concatenate(parts)
+
+
+def known_classes(
+    model: "ProbedModel", entries: Sequence[str], quiet: bool = False
+) -> list[str]:
+    """Those of a study's classes that a network has; the others are told in the log."""
+    known = set(model.class_names or [])
+    found = []
+    for entry in entries:
+        name = entry.partition("=")[0]
+        if name == AUTOMATIC or name.isdecimal() or name in known:
+            found.append(entry)
+        elif not quiet:
+            log.info("%s has no class %r", model.name, name)
+    return found
 
 
 def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:

@@ -60,12 +60,6 @@ def read_table(path: Path) -> pd.DataFrame:
         ) from error
 
 
-class UnmadeError(ConceptlabError):
-    """A part that another one needs could not be made, which has been said of that one."""
-
-    exit_code = 3
-
-
 class RunFolder:
     """A run folder; created if it is not there.
 
@@ -83,6 +77,7 @@ class RunFolder:
         self.models: list[str] = []  # the study's order; others follow in order of their making
         self.asked: dict[Names, str] = {}  # steps of this run, and the key that each has to have
         self.unmade: dict[Names, str] = {}  # what could not be made, and why
+        self.failure: BaseException | None = None  # the last of them
         self._require(self.path / "steps")
         sweep(self.path)
 
@@ -115,21 +110,22 @@ class RunFolder:
 
         Raises:
             OtherError: the run folder holds results of something else under these names.
-            UnmadeError: it has failed before in this run.
+            InputError: it has failed before in this run.
         """
         self.require_same(names, holds or {})
         place, wanted = self.place(names), digest(dict(key))
         first = self.asked.get(names) != wanted
         self.asked[names] = wanted
         if names in self.unmade and not first:
-            raise UnmadeError(f"{names[2]} could not be made: {self.unmade[names]}")
+            raise InputError(f"{names[2]} could not be made: {self.unmade[names]}")
         self._require(place.parent)
-        with held(place), self.part(*names, again=True):  # another process waits, and finds it made
+        with held(place):  # one process makes a step; another waits and finds it made
             if self._ready(names, wanted, key):
                 if first:
                     log.info("%s %s %s: as before", *names)
             else:
                 self._make(names, wanted, key, make, holds or {})
+        self.unmade.pop(names, None)
         return place
 
     def place(self, names: Names, root: str = "steps") -> Path:
@@ -196,7 +192,13 @@ class RunFolder:
         for left in place.parent.glob(f".{place.name}.*.tmp"):
             shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
         started = time.perf_counter()
-        outputs = make()
+        try:
+            outputs = make()
+        except (UnfinishedError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            self._note(names, error)
+            raise
         record = {
             "key": wanted,
             "model": names[0],
@@ -212,39 +214,36 @@ class RunFolder:
         publish(place, outputs, record)
 
     @contextmanager
-    def part(self, model: str, layer: str, step: str, again: bool = False) -> Iterator[None]:
+    def part(self, model: str, layer: str, step: str) -> Iterator[None]:
         """A part of a run: one that fails is noted, and the rest stands.
 
         Work that is only unfinished (a full disk, an interrupt, no memory) is no failure.
-
-        Args:
-            model: its name in this run.
-            layer: its name, or a word for what concerns all.
-            step: or a word for what is made.
-            again: raise what has been noted.
         """
         try:
             yield
         except (UnfinishedError, OtherError, MemoryError):
             raise
         except (Exception, SystemExit) as error:
-            log.debug("%s %s %s", model, layer, step, exc_info=True)
-            if not isinstance(error, UnmadeError) or not again:
-                self.unmade.setdefault((model, layer, step), reason(error))
-            if again:
-                raise
+            if error is not self.failure:
+                self._note((model, layer, step), error)
 
-    def require_all(self) -> None:
-        """Raise if some part could not be made.
+    def _note(self, names: Names, error: BaseException) -> None:
+        """Keep why a part could not be made."""
+        log.debug("%s %s %s", *names, exc_info=error)
+        if names not in self.unmade:
+            self.unmade[names] = reason(error)
+        self.failure = error
 
-        Raises:
-            UnfinishedError: with a line for each.
-        """
-        if self.unmade:
-            lines = [f"{' '.join(filter(None, n))}: {text}" for n, text in self.unmade.items()]
-            raise UnfinishedError(
-                "\n".join(["not everything could be made; the rest stands:", *lines])
-            )
+    def write_unmade(self) -> None:
+        """Write `tables/unmade.csv`: what could not be made, by this run or an earlier command."""
+        path, columns = self.path / "tables" / "unmade.csv", ["model", "layer", "step", "reason"]
+        rows = [[*names, text] for names, text in self.unmade.items()]
+        if path.is_file() and not self.study:
+            for row in read_table(path).reindex(columns=columns).itertuples(index=False):
+                model, layer, step, text = row
+                if (model, layer, step) not in {**self.asked, **self.unmade}:
+                    rows.append([model, layer, step, text])
+        self.table("unmade", pd.DataFrame(rows, columns=columns))
 
     def steps(self, name: str) -> Iterator[tuple[str, str, Path]]:
         """(model, layer, folder) of every finished step of a name, in order of their making."""

@@ -104,16 +104,20 @@ def make_looks(
         units: name of a layer to the units that are shown.
         progress: show bars.
     """
-    make_filters(run, name, model, list(layers.values()))
+    with run.part(name, ALL, "filters"):
+        make_filters(run, name, model, list(layers.values()))
     for key, layer in layers.items():
-        if not units[key]:
+        if not units.get(key):
             continue
         look = Look(layer, model, tuple(units[key]), progress)
-        make_exemplars(run, name, key, look)
+        with run.part(name, key, "exemplars"):
+            make_exemplars(run, name, key, look)
         if look.settings.steps:
-            make_unit_images(run, name, key, look)
+            with run.part(name, key, "images-optimised"):
+                make_unit_images(run, name, key, look)
         if look.settings.exemplars:
-            make_kinds(run, name, look)
+            with run.part(name, key, "kinds"):
+                make_kinds(run, name, look)
 
 
 def make_filters(run: RunFolder, name: str, model: "ProbedModel", layers: Sequence[Layer]) -> Path:

@@ -15,17 +15,17 @@ from tqdm.auto import tqdm
 from conceptlab.activations.extract import extract
 from conceptlab.activations.store import Activations
 from conceptlab.data import load_data
-from conceptlab.errors import InputError
+from conceptlab.errors import UnfinishedError
 from conceptlab.files import write_text
-from conceptlab.models import load_model
-from conceptlab.registry import near_matches
 from conceptlab.study.atlases import Territory, make_atlases
-from conceptlab.study.classes import AUTOMATIC, ClassPictures
-from conceptlab.study.comparison import make_comparison, require_references, write_zoom
+from conceptlab.study.checks import check_study
+from conceptlab.study.classes import ClassPictures, known_classes
+from conceptlab.study.comparison import ALL, make_comparison, write_zoom
 from conceptlab.study.effects import Effects, make_decomposition, make_erasure, make_tcav
 from conceptlab.study.examples import examples_step
 from conceptlab.study.folder import Outputs, RunFolder, read_table
 from conceptlab.study.look import make_looks
+from conceptlab.study.opening import open_model
 from conceptlab.study.same import holds_model
 from conceptlab.study.scale import spread
 from conceptlab.study.settings import ModelSettings, Study
@@ -38,7 +38,6 @@ from conceptlab.study.steps import (
     dissect_step,
     made,
     pack_step,
-    require_splits,
     resample_step,
     segment_step,
     subsets_step,
@@ -50,6 +49,7 @@ from conceptlab.study.tables import concept_table, load_vectors, write_tables
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
+    from conceptlab.activations.pictures import Pictures
     from conceptlab.data.base import ProbeDataset
     from conceptlab.models.probed import ProbedModel
 
@@ -101,13 +101,8 @@ def run_study(
         The report.
     """
     data = load_data(study.data.spec)
-    require_splits(study, data, "segment", "classify")
-    require_references(study.compare)
-    for settings in study.models[1:]:  # the first one is about to say for itself
-        open_model(settings, study.seed).resolve(settings.layers)
-    if study.tcav.classes:
-        require_classes(study)
-    session = Session(RunFolder(out), cache, device, progress)
+    session = Session(RunFolder(out, study=True), cache, device, progress)
+    check_study(study, data, session.run)
     write_text(session.run.path / "study.toml", study_toml(study))
     one = partial(_run_model, session, study)
     info = spread(one, study.models, workers=workers, scheduler=scheduler)
@@ -118,7 +113,11 @@ def finish(
     run: RunFolder, study: Study, data: "ProbeDataset", models: Sequence[dict[str, Any]]
 ) -> Path:
     """Put tables, comparisons, manifest, figures and the report of a run folder together."""
+    for model in models:
+        run.asked |= model.pop("asked")
+        run.unmade |= model.pop("unmade")
     run.models = [str(model["name"]) for model in models]
+    run.keep_asked()
     write_tables(run, study)
     loaded = load_vectors(run)
     layers = {
@@ -126,11 +125,15 @@ def finish(
         for model in models
         for layer, path in model.pop("files").items()
     }
-    make_comparison(run, study, loaded, layers)
     concepts = concept_table(run)
-    write_zoom(run, study, loaded, concepts)
-    write_space(run, concepts, loaded, study.seed)
+    with run.part(ALL, ALL, "compare"):
+        make_comparison(run, study, loaded, layers)
+    with run.part(ALL, ALL, "zoom"):
+        write_zoom(run, study, loaded, concepts)
+    with run.part(ALL, ALL, "projection"):
+        write_space(run, concepts, loaded, study.seed)
     run.write_json("manifest.json", manifest(run, study, data, models))
+    run.write_unmade()
     return draw(run)
 
 
@@ -169,36 +172,49 @@ def manifest(
     }
 
 
-def open_model(settings: ModelSettings, seed: int, untrained: bool = False) -> "ProbedModel":
-    """The network that a study's table describes, or its architecture with random weights."""
-    return load_model(settings.spec, **settings.loading(), seed=seed, untrained=untrained)
-
-
 def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[str, Any]:
     """Every step of one model; runs wherever the folders are seen."""
-    data = load_data(study.data.spec)
-    model = open_model(settings, study.seed)
-    name = settings.name or model.name
-    acts = _extract(session, model, data, settings)
-    of = holds_model(model, settings)
-    layers = {key: Layer(a, data, study, of) for key, a in acts.items()}
+    run, name = session.run, settings.title
+    found: dict[str, Any] = {"name": name, "layers": [], "files": {}}
+    with run.part(name, ALL, "network"):
+        data = load_data(study.data.spec)
+        model = open_model(settings, study.seed)
+        acts = _extract(session, model, data, settings)
+        of = holds_model(model, settings)
+        layers = {key: Layer(a, data, study, of) for key, a in acts.items()}
+        found |= {
+            "spec": model.spec, "fingerprint": model.fingerprint,
+            "weights": settings.weights, "preprocessing": model.preprocessing.spec(),
+            "layers": list(layers), "files": {key: str(a.path) for key, a in acts.items()},
+        }  # fmt: skip
+        if layers:
+            found["report_layer"] = _make_all(session, study, settings, model, layers)
+    return found | {"asked": run.asked, "unmade": run.unmade}
+
+
+def _make_all(
+    session: Session, study: Study, settings: ModelSettings, model: "ProbedModel",
+    layers: dict[str, Layer],
+) -> str:  # fmt: skip
+    """Every step of the layers of one model; the layer that is shown in pictures."""
+    run, name = session.run, settings.title
     with _bar(session, f"{name}: steps", len(layers) * len(LAYER_STEPS)) as done:
         for key, layer in layers.items():
             for step in LAYER_STEPS:
-                step(session.run, name, key, layer)
+                with run.part(name, key, step.__name__.removeprefix("make_")):
+                    step(run, name, key, layer)
                 done()
-    make_effects(session, study, settings, model, layers)
-    make_pictures(session, study, settings, model, layers)
+    with run.part(name, ALL, "effects"):
+        make_effects(session, study, settings, model, layers)
+    with run.part(name, ALL, "pictures"):
+        make_pictures(session, study, settings, model, layers)
     if study.compare.untrained:
-        _run_untrained(session, study, data, settings, name)
-    best = _best_layer(session.run, name, list(layers))
-    make_examples(session.run, name, best, layers[best])
-    return {
-        "name": name, "spec": model.spec, "fingerprint": model.fingerprint,
-        "weights": settings.weights, "preprocessing": model.preprocessing.spec(),
-        "layers": list(layers), "report_layer": best,
-        "files": {key: str(a.path) for key, a in acts.items()},
-    }  # fmt: skip
+        with run.part(name, ALL, "untrained"):
+            _run_untrained(session, study, layers, settings)
+    best = _best_layer(run, name, list(layers))
+    with run.part(name, best, "examples"):
+        make_examples(run, name, best, layers[best])
+    return best
 
 
 def make_effects(
@@ -206,29 +222,36 @@ def make_effects(
     layers: dict[str, Layer],
 ) -> None:  # fmt: skip
     """What concepts do to the study's classes, at every layer of a model that has such classes."""
-    name = settings.name or model.name
+    run, name = session.run, settings.title
     wanted = known_classes(model, study.tcav.classes)
     if not wanted:
         return
     first = next(iter(layers.values()))
     finder = ClassPictures(model, first.data, first.activations, study.tcav.images, settings.scores)
-    pictures = finder.of(wanted)
-    with _bar(session, f"{name}: effects", 3 * len(layers)) as done:
-        for key, layer in layers.items():
+    pictures: dict[str, Pictures] = {}
+    for entry in wanted:
+        with run.part(name, ALL, f"class {entry}"):
+            pictures |= finder.of([entry])
+    makers = [make_decomposition, make_erasure] if study.tcav.form != "flattened" else []
+    with _bar(session, f"{name}: effects", (1 + len(makers)) * len(layers)) as done:
+        for key, layer in layers.items() if pictures else ():
             effects = Effects(layer, model, pictures, settings.scores)
-            others = [
-                make(session.run, name, key, layer) / f"{task}.h5"
-                for make, task in (
-                    (make_segmentation, "segment"), (make_classification, "classify"),
-                )
-            ]  # fmt: skip
-            make_tcav(session.run, name, key, effects, others)
+            with run.part(name, key, "tcav"):
+                make_tcav(run, name, key, effects, _probes(run, name, key, layer))
             done()
-            if study.tcav.form != "flattened":
-                make_decomposition(session.run, name, key, effects)
+            for make in makers:
+                with run.part(name, key, make.__name__.removeprefix("make_")):
+                    make(run, name, key, effects)
                 done()
-                make_erasure(session.run, name, key, effects)
-                done()
+
+
+def _probes(run: RunFolder, name: str, key: str, layer: Layer) -> list[Path]:
+    """The files of vectors of a layer's probes, of those that could be made."""
+    found = []
+    for make, task in ((make_segmentation, "segment"), (make_classification, "classify")):
+        with run.part(name, key, task):
+            found.append(make(run, name, key, layer) / f"{task}.h5")
+    return found
 
 
 def make_pictures(
@@ -236,59 +259,51 @@ def make_pictures(
     layers: dict[str, Layer],
 ) -> None:  # fmt: skip
     """What the layers of a model respond to, and their atlases, where the study asks for them."""
-    name, run, count = settings.name or model.name, session.run, study.look.units
+    run, name, count = session.run, settings.title, study.look.units
     if count:
-        best = {k: read_table(make_dissection(run, name, k, v) / "best.csv")
-                for k, v in layers.items()}  # fmt: skip
-        units = {key: top_units(table, count) for key, table in best.items()}
+        units: dict[str, Sequence[int]] = {}
+        for key, layer in layers.items():
+            with run.part(name, key, "dissect"):
+                best = read_table(make_dissection(run, name, key, layer) / "best.csv")
+                units[key] = top_units(best, count)
         make_looks(run, name, model, layers, units, session.progress)
     if not study.atlas.enabled:
         return
     classes = tuple(known_classes(model, study.atlas.classes))
     for key, layer in layers.items():
-        vectors = make_segmentation(run, name, key, layer) / "segment.h5"
-        make_atlases(
-            run, name, key,
-            Territory(layer, model, classes, vectors, settings.scores, session.progress),
-        )  # fmt: skip
-
-
-def require_classes(study: Study) -> None:
-    """Raise now, and not after hours, if no network has a class that the study asks about.
-
-    Raises:
-        InputError: with the nearest names.
-    """
-    models = [open_model(settings, study.seed) for settings in study.models]
-    names = [name for model in models for name in model.class_names or []]
-    for entry in study.tcav.classes:
-        name = entry.partition("=")[0]
-        if not any(known_classes(model, [entry]) for model in models):
-            raise InputError(
-                f"[tcav]: no network of the study has a class {name!r}; {near_matches(name, names)}"
-            )
-
-
-def known_classes(model: "ProbedModel", entries: Sequence[str]) -> list[str]:
-    """Those of a study's classes that a network has; the others are told in the log."""
-    known = set(model.class_names or [])
-    found = []
-    for entry in entries:
-        name = entry.partition("=")[0]
-        if name == AUTOMATIC or name.isdecimal() or name in known:
-            found.append(entry)
-        else:
-            log.info("%s has no class %r", model.name, name)
-    return found
+        vectors = None
+        with run.part(name, key, "segment"):
+            vectors = make_segmentation(run, name, key, layer) / "segment.h5"
+        with run.part(name, key, "atlas"):
+            make_atlases(
+                run, name, key,
+                Territory(layer, model, classes, vectors, settings.scores, session.progress),
+            )  # fmt: skip
 
 
 def _extract(
     session: Session, model: "ProbedModel", data: "ProbeDataset", settings: ModelSettings
 ) -> "dict[str, Activations]":
-    return extract(
-        model, data, settings.layers, cache=session.cache, dtype=settings.dtype,
-        batch_size=settings.batch_size, device=session.device, progress=session.progress,
-    )  # fmt: skip
+    """The activations of a model's layers; where one fails, those of the others."""
+    run, name = session.run, settings.title
+
+    def some(layers: Sequence[str]) -> "dict[str, Activations]":
+        return extract(
+            model, data, layers, cache=session.cache, dtype=settings.dtype,
+            batch_size=settings.batch_size, device=session.device, progress=session.progress,
+        )  # fmt: skip
+
+    try:
+        return some(settings.layers)
+    except (UnfinishedError, MemoryError):
+        raise
+    except (Exception, SystemExit):
+        log.debug("%s: the layers' activations", name, exc_info=True)
+    found: dict[str, Activations] = {}
+    for layer in model.resolve(settings.layers):
+        with run.part(name, layer, "activations"):
+            found |= some([layer])
+    return found
 
 
 def make_dissection(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
@@ -371,20 +386,25 @@ def make_examples(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
 
 
 def _run_untrained(
-    session: Session, study: Study, data: "ProbeDataset", settings: ModelSettings, name: str
+    session: Session, study: Study, layers: dict[str, Layer], settings: ModelSettings
 ) -> None:
+    """The control of all layers: the same probes on random weights."""
+    run, name, data = session.run, settings.title, next(iter(layers.values())).data
     model = open_model(settings, study.seed, untrained=True)
     acts = _extract(session, model, data, settings)
     with _bar(session, f"{name}: untrained control", len(acts)) as done:
         for key, activations in acts.items():
-            layer = Layer(activations, data, study)
-            made(session.run, (name, key, "untrained"), layer, untrained_step, PROBES)
+            with run.part(name, key, "untrained"):
+                layer = Layer(activations, data, study)
+                made(run, (name, key, "untrained"), layer, untrained_step, PROBES)
             done()
 
 
 def _best_layer(run: RunFolder, model: str, layers: Sequence[str]) -> str:
     """The layer whose segmentation probe scores best on average: the one shown in pictures."""
     scores = run.gather("segment", "scores")
+    if not len(scores):
+        return layers[-1]
     mean = scores[scores["model"] == model].groupby("layer")["score"].mean()
     known = [layer for layer in layers if layer in mean.index and pd.notna(mean[layer])]
     return max(known, key=lambda layer: float(mean[layer]), default=layers[-1])

@@ -52,6 +52,7 @@ def write_tables(run: RunFolder, study: Study) -> None:
     write_distances(run, loaded, study.compare)
     publish_examples(run)
     write_looks(run, study.seed)
+    run.write_unmade()
 
 
 def write_looks(run: RunFolder, seed: int) -> None:

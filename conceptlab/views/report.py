@@ -73,6 +73,7 @@ def _content(run: Path) -> dict[str, Any]:
         "detectors": table_of(_detectors(tables.get("detectors"))),
         "adequate": _adequate(tables.get("comparison")),
         "few": too_few(concepts),
+        "unmade": table_of(tables.get("unmade")),
     }
 
 

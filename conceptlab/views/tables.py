@@ -125,6 +125,7 @@ WANTED = {
         ["model", "layer", "unit", "rank", "image", "value", "cluster", "picture"], [],
     ),
     "polysemanticity_pictures": (["model", "layer", "unit", "picture"], []),
+    "unmade": (["model", "layer", "step", "reason"], []),
     "pictures": (["model", "layer", "kind", "title", "caption", "picture"], []),
     "cells": (
         ["model", "layer", "focus", "resolution", "row", "column", "x", "y", "n", "images"],

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from conceptlab.errors import ModelError
 from conceptlab.models import load_model
-from conceptlab.study.run import open_model, run_study
+from conceptlab.study.opening import open_model
+from conceptlab.study.run import run_study
 from conceptlab.study.studyfile import read_study
 from conceptlab.vectors import ConceptVectors
 

@@ -17,7 +17,7 @@ def make(run, layer, pictures):
             for name in pictures]  # fmt: skip
     contents = {name: f"{layer} {name}".encode() for name in pictures}
     outputs = Outputs({"examples": pd.DataFrame(rows)}, {}, contents)
-    return run.step("m", layer, "examples", {"pictures": list(pictures)}, lambda: outputs)
+    return run.step(("m", layer, "examples"), {"pictures": list(pictures)}, lambda: outputs)
 
 
 def files(run):
