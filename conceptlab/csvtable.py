@@ -22,7 +22,8 @@ TEXTS = frozenset(
         "focus", "i", "image", "j", "kind", "label", "layer", "layer_i", "layer_j", "measure",
         "method", "minus", "model", "model_i", "model_j", "name", "names", "neighbour", "note",
         "objective", "over", "picture", "plus", "reason", "rule", "scene", "second", "split",
-        "step", "synset", "target", "task", "test", "title", "verdict", "way",
+        "step", "synset", "target", "task", "test", "title", "top_classes", "top_concepts",
+        "verdict", "way",
     )
 )  # fmt: skip
 # A spreadsheet takes a cell for a formula if it begins so, also in its full-width forms; where the

@@ -368,7 +368,7 @@ def _told(
         "; ".join(f"{names[i]} ({row[i]:.2f})" for i in places if np.isfinite(row[i]))
         for row, places in zip(known, order, strict=True)
     ]
-    several = {"class": "classes", "concept": "concepts"}[one]
+    several = {"class": "top_classes", "concept": "top_concepts"}[one]
     first = known[np.arange(len(known)), order[:, 0]]
     return {
         one: [names[i] if v >= least else "" for i, v in zip(order[:, 0], first, strict=True)],

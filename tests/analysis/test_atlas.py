@@ -148,7 +148,7 @@ def test_the_table_says_what_the_grids_hold(cached, model):
         best = int(np.argmax(grid.attributions[place]))
         assert row["class"] == NAMES[best]
         assert row["attribution"] == pytest.approx(grid.attributions[place, best])
-        told = [part.rsplit(" ", 1) for part in row["classes"].split("; ")]
+        told = [part.rsplit(" ", 1) for part in row["top_classes"].split("; ")]
         assert [name for name, _ in told] == [
             NAMES[i] for i in np.argsort(-grid.attributions[place])
         ]
