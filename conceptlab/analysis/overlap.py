@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from conceptlab.errors import InputError
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.testing import benjamini_hochberg, holm
+from conceptlab.probes.summary import scored_column
 from conceptlab.vectors import ConceptVectors
 
 Floats = NDArray[np.float64]
@@ -64,7 +65,7 @@ def unit_agreement(
 
     Args:
         vectors: of a segmentation probe, over all units of a layer.
-        units: that layer's table of units: columns unit, concept, category, iou_val.
+        units: that layer's table of units: columns unit, concept, category, iou_val (or iou_test).
         draws: permutations of the units; 0 leaves p_permutation out.
         seed: of these.
 
@@ -137,7 +138,7 @@ def unit_shares(vectors: ConceptVectors, units: pd.DataFrame, scores: pd.DataFra
 
     Args:
         vectors: of a segmentation probe, over all units of a layer.
-        units: that layer's table of units: columns unit, concept, category, iou_val.
+        units: that layer's table of units: columns unit, concept, category, iou_val (or iou_test).
         scores: of the probe: columns concept, probe_score (IoU_set on the same images).
 
     Returns:
@@ -215,7 +216,8 @@ def _distribution(part: pd.DataFrame) -> dict[str, Any]:
 
 def _aligned(vectors: ConceptVectors, units: pd.DataFrame) -> tuple[NDArray[np.int64], Floats]:
     """Rows of the vectors that have one and stand in the table, and their (C, K) IoU_set."""
-    _places(units, ["unit", "concept", "category", "iou_val"])
+    _places(units, ["unit", "concept", "category"])
+    scored = scored_column(units)
     count = vectors.space.units
     places = {name: row for row, name in enumerate(_full(vectors.names, vectors.concepts))}
     names = _full(units["concept"].astype(str), units)
@@ -229,7 +231,7 @@ def _aligned(vectors: ConceptVectors, units: pd.DataFrame) -> tuple[NDArray[np.i
     if units.duplicated(["unit", "concept", "category"]).any():
         raise InputError("the table has several rows of one unit and concept: take one layer")
     scores = np.full((len(vectors), count), np.nan)
-    scores[row[row >= 0], unit[row >= 0]] = units["iou_val"].to_numpy()[row >= 0]
+    scores[row[row >= 0], unit[row >= 0]] = units[scored].to_numpy()[row >= 0]
     rows = np.flatnonzero(vectors.usable & np.isfinite(scores).all(axis=1))
     if not len(rows):
         raise InputError("no concept has a vector and a score of every unit in the table")

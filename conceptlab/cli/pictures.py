@@ -94,14 +94,19 @@ def exemplars(
     found = layers_of(study, cache, None, model=opened)
     way, ways = _position(by), tuple(choose or CHOICES)
 
+    shown: set[int] = set()
+
     def step(run: "RunFolder", model: str, name: str, layer: "Layer") -> Path:
         look = _look(layer, opened, unit, vectors_of(vectors, concept, name))
+        shown.update(look.of if isinstance(look.of, tuple) else ())
         made = make_exemplars(run, model, name, look, way, ways)
         make_filters(run, model, opened, list(found.values()))
         return made
 
     run = run_steps(study, out, found, step)
     table = run.gather("exemplars", "exemplars")
+    if shown and (unit or not options.json):  # the table has all units
+        table = table[table["unit"].isin(shown)]
     show(table if options.json else table[table["rank"] == 1])
     _point(run)
 

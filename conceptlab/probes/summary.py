@@ -17,6 +17,7 @@ from conceptlab.vectors import qualified_names
 if TYPE_CHECKING:
     from conceptlab.probes.dissect import Dissection
 
+SCORED = ("iou_test", "iou_val", "iou_train")
 RULES = ("every-category", "best-label")
 FIELDS = ("label", "truth", "activation", "intersect", "iou")
 
@@ -71,12 +72,27 @@ def detector_counts(
     )
 
 
+def scored_column(units: pd.DataFrame) -> str:
+    """The column of a table of units that holds held-out scores; of train where it has no other.
+
+    Args:
+        units: columns unit, concept, category, and iou_test, iou_val or iou_train.
+
+    Raises:
+        InputError: it has none of them.
+    """
+    for name in SCORED:
+        if name in units and (name == SCORED[-1] or not units[name].isin(["", np.nan]).all()):
+            return name
+    raise InputError(f"a table of units has a column {' or '.join(SCORED)}")
+
+
 def read_units(path: str | Path) -> pd.DataFrame:
     """A table of units from Network Dissection's result CSV, or from our own `units.csv`.
 
     Args:
         path: a CSV with columns unit, category, label, score, CATEGORY-label, CATEGORY-iou, ...;
-            or with columns unit, concept, category, iou_val (and model, layer).
+            or with columns unit, concept, category, iou_val or iou_test (and model, layer).
 
     Returns:
         Columns unit, concept, category, iou; an empty concept where the file names none.
@@ -92,7 +108,7 @@ def read_units(path: str | Path) -> pd.DataFrame:
     columns = set(frame.columns)
     if {"unit", "category", "label", "score"} <= columns:
         return _from_network_dissection(frame, path)
-    if {"unit", "concept", "category", "iou_val"} <= columns:
+    if {"unit", "concept", "category"} <= columns and columns & set(SCORED):
         unit = frame["unit"]
         for name in ("layer", "model"):
             if name in columns:
@@ -102,7 +118,7 @@ def read_units(path: str | Path) -> pd.DataFrame:
                 "unit": unit,
                 "concept": frame["concept"],
                 "category": frame["category"],
-                "iou": _numbers(frame["iou_val"], path),
+                "iou": _numbers(frame[scored_column(frame)], path),
             }
         )
     raise InputError(

@@ -147,16 +147,17 @@ def dissect_step(layer: Layer) -> Outputs:
         align_corners=settings.align_corners, scope=settings.scope,
         image_level=settings.image_level,
     )  # fmt: skip
-    columns = ["unit", "concept", "category", "iou_train", f"iou_{split}", "threshold"]
-    table = found.table[columns].rename(columns={f"iou_{split}": "iou_val"})
+    scored = dict.fromkeys(["iou_train", f"iou_{split}"])
+    table = found.table[["unit", "concept", "category", *scored, "threshold"]]
     if not settings.image_level:  # those concepts have no pixels, and so no IoU
         per_pixel = found.concepts["level"].to_numpy() == "pixel"
         table = table[np.tile(per_pixel, len(found.thresholds))]
     vectors = found.vectors
     counts = pair_counts(vectors, acts, data, split, label_size=layer.label_size)
-    best = _scored(vectors, counts).assign(
-        unit=found.best()["unit"], train_score=found.best()["iou_train"]
-    )
+    every = found.best()
+    best = _scored(vectors, counts).assign(unit=every["unit"], train_score=every["iou_train"])
+    whole = (found.concepts["level"] == "image").to_numpy()  # these have no pairs of pixels
+    best.loc[whole, ["score", "n"]] = every.loc[whole, [f"iou_{split}", f"n_{split}"]].to_numpy()
     if settings.permutations:
         chance = chance_of_best(
             acts, data, settings.tau, label_size=layer.label_size,
@@ -169,7 +170,7 @@ def dissect_step(layer: Layer) -> Outputs:
     )
     tables = {
         "units": table,
-        "best": best,
+        "best": best.astype({"n": int}),
         "detectors": detectors,
         "per_image": _per_image(acts, counts),
     }
@@ -188,7 +189,9 @@ def segment_step(layer: Layer) -> Outputs:
     if settings.shuffle_control:
         control = _segmenter(layer, shuffle=True).fit(acts, data)
         scores["shuffled_score"] = control.score(acts, data, settings.split)["iou_set"]
-    tables = {"scores": scores, "per_image": _per_image(acts, counts)}
+    tables = {
+        "scores": scores.assign(split=settings.split), "per_image": _per_image(acts, counts),
+    }  # fmt: skip
     return Outputs(tables, {"segment": probe.vectors}, {})
 
 
@@ -212,7 +215,8 @@ def classify_step(layer: Layer) -> Outputs:
     if settings.shuffle_control:
         control = _classifier(layer, shuffle=True).fit(acts, data)
         scores["shuffled_score"] = scored(control.vectors)["accuracy"]
-    return Outputs({"scores": scores}, {"classify": probe.vectors}, {})
+    tables = {"scores": scores.assign(split=settings.split)}
+    return Outputs(tables, {"classify": probe.vectors}, {})
 
 
 def subsets_step(layer: Layer) -> Outputs:

@@ -27,7 +27,7 @@ CONCEPT_COLUMNS = [
     "model", "layer", "task", "concept", "category", "n_train", "n_val", "best_unit",
     "best_unit_score", "probe_score", "train_score", "unit_low", "unit_high", "probe_low",
     "probe_high", "chance_score", "chance_high", "shuffled_score", "untrained_score",
-    "untrained_unit_score", "iou_ind", "unit_iou_ind", "note",
+    "untrained_unit_score", "iou_ind", "unit_iou_ind", "note", "split",
 ]  # fmt: skip
 
 
@@ -68,7 +68,19 @@ def write_looks(run: RunFolder, seed: int) -> None:
 def concept_table(run: RunFolder) -> pd.DataFrame:
     """A row per model, layer, task and concept: scores, intervals, controls."""
     table = joined([p for p in (_segment_rows(run), _classify_rows(run)) if len(p)])
-    return table.reindex(columns=CONCEPT_COLUMNS) if len(table) else table
+    return _with_counts(table) if len(table) else table
+
+
+def _with_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of a run's concepts, with n under the name of the split that it counts."""
+    columns = list(CONCEPT_COLUMNS)
+    for split in dict.fromkeys(["val", *table["split"]]):
+        own, name = table["split"] == split, f"n_{split}"
+        if name not in columns:
+            columns.insert(columns.index("n_val") + 1, name)
+        if split != "train":  # the probe has said how many it had of those
+            table[name] = table["n"] if own.all() else table["n"].where(own).astype("Int64")
+    return table.reindex(columns=columns)
 
 
 def summary_table(concepts: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +112,7 @@ def _segment_rows(run: RunFolder) -> pd.DataFrame:
     if not len(scores) or not len(best):
         return pd.DataFrame()
     scores = scores.rename(
-        columns={"score": "probe_score", "low": "probe_low", "high": "probe_high", "n": "n_val"}
+        columns={"score": "probe_score", "low": "probe_low", "high": "probe_high"}
     )
     best = best.rename(
         columns={
@@ -118,7 +130,7 @@ def _classify_rows(run: RunFolder) -> pd.DataFrame:
         return scores
     table = scores.rename(
         columns={
-            "score": "probe_score", "low": "probe_low", "high": "probe_high", "n": "n_val",
+            "score": "probe_score", "low": "probe_low", "high": "probe_high",
             "unit": "best_unit", "unit_score": "best_unit_score",
         }
     )  # fmt: skip

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 HEADS = {
-    "model": "network", "n_train": "train images", "n_val": "scored images",
+    "model": "network", "n_train": "train images", "n_val": "val images",
+    "n_test": "test images",
     "best_unit": "best unit", "best_unit_score": "unit score", "probe_score": "probe score",
     "probe_low": "95 % from", "probe_high": "to", "chance_score": "unit by chance",
     "shuffled_score": "shuffled", "untrained_score": "untrained", "iou_ind": "mean IoU_ind",

@@ -149,7 +149,7 @@ def test_bad_input_is_refused_in_a_sentence():
         unit_agreement(vectors, units[units["unit"] < 39])
     with pytest.raises(InputError, match="take one layer"):
         unit_agreement(vectors, pd.concat([units, units]))
-    with pytest.raises(InputError, match="lacks the columns iou_val"):
+    with pytest.raises(InputError, match="has a column iou_test or iou_val"):
         unit_agreement(vectors, units.drop(columns="iou_val"))
     with pytest.raises(InputError, match="no concept has a vector and a score"):
         unit_agreement(vectors, units[units["concept"] == "c0"].assign(concept="other"))
