@@ -99,6 +99,9 @@ CacheOpt = Annotated[
     Path | None, typer.Option("--cache", help="Cache folder (else CONCEPTLAB_CACHE, else cache/).")
 ]
 OutOpt = Annotated[Path, typer.Option("--out", help="Run folder; several commands may share it.")]
+NameOpt = Annotated[
+    str | None, typer.Option("--name", help="What --out calls the network (else its own name).")
+]
 OutputOpt = Annotated[
     str | None,
     typer.Option("--output", help="Key or place of the scores, if the network returns several "

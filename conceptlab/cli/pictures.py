@@ -14,6 +14,7 @@ from conceptlab.cli.options import (
     LayersOpt,
     MeanOpt,
     ModelArg,
+    NameOpt,
     OutOpt,
     OutputOpt,
     SizeOpt,
@@ -74,6 +75,7 @@ def exemplars(
                      "see how far it looks; slow."),
     ] = 0,
     out: OutOpt = Path("runs/look"),
+    name: NameOpt = None,
     cache: CacheOpt = None,
     weights: WeightsOpt = None,
     mean: MeanOpt = None,
@@ -152,6 +154,7 @@ def visualize(
     ] = 1,
     output: OutputOpt = None,
     out: OutOpt = Path("runs/look"),
+    name: NameOpt = None,
     cache: CacheOpt = None,
     weights: WeightsOpt = None,
     mean: MeanOpt = None,
@@ -182,9 +185,9 @@ def visualize(
         asked.of_classes(run)
     if layer:
         known = {} if data is None else layers_of(study, cache, None, model=opened)
-        for name in opened.resolve(layer):
-            found = known.get((opened.name, name))
-            asked.of_layer(run, name, None if found is None else found.activations)
+        for one in opened.resolve(layer):
+            found = known.get((asked.title, one))
+            asked.of_layer(run, one, None if found is None else found.activations)
     write_tables(run, study)
     show(gathered(run, "images*", "images").drop(columns="layer"))
     _point(run)
@@ -218,6 +221,7 @@ def atlas(
     icons: Annotated[str, typer.Option("--icons", help="patches or optimised.")] = "patches",
     output: OutputOpt = None,
     out: OutOpt = Path("runs/atlas"),
+    name: NameOpt = None,
     cache: CacheOpt = None,
     weights: WeightsOpt = None,
     mean: MeanOpt = None,

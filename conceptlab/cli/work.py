@@ -19,6 +19,7 @@ from conceptlab.cli.options import (
     LayersOpt,
     MeanOpt,
     ModelArg,
+    NameOpt,
     OutOpt,
     SizeOpt,
     SplitOpt,
@@ -94,6 +95,7 @@ def dissect(
     data: DataArg,
     layer: LayersOpt,
     out: OutOpt = Path("runs/units"),
+    name: NameOpt = None,
     cache: CacheOpt = None,
     weights: WeightsOpt = None,
     mean: MeanOpt = None,
@@ -137,6 +139,7 @@ def segment(
     data: DataArg,
     layer: LayersOpt,
     out: OutOpt = Path("runs/probes"),
+    name: NameOpt = None,
     cache: CacheOpt = None,
     weights: WeightsOpt = None,
     mean: MeanOpt = None,
@@ -167,6 +170,7 @@ def classify(
     data: DataArg,
     layer: LayersOpt,
     out: OutOpt = Path("runs/probes"),
+    name: NameOpt = None,
     cache: CacheOpt = None,
     weights: WeightsOpt = None,
     mean: MeanOpt = None,
@@ -175,6 +179,7 @@ def classify(
     fit: FitOpt = None,
     dtype: DtypeOpt = "float16",
     batch_size: BatchOpt = 32,
+    label_size: LabelOpt = 0,
     split: SplitOpt = "val",
 ) -> None:
     """Tell the images that show each concept (equation 5)."""
@@ -190,7 +195,7 @@ def study_of(given: dict[str, Any], **tables: Any) -> "Study":
     """A study of one model from a command's arguments and some of the study's tables."""
     from conceptlab.study.settings import DataSettings, ModelSettings, Study
 
-    known = ("weights", "size", "fit", "output")
+    known = ("name", "weights", "size", "fit", "output")
     kept = {k: given[k] for k in known if given.get(k)} | colours(given)
     model = ModelSettings(
         spec=given["model"],

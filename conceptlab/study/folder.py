@@ -28,6 +28,7 @@ from conceptlab.errors import CacheError, ConceptlabError, InputError, Unfinishe
 from conceptlab.files import sweep, write_text
 from conceptlab.keys import differences, digest
 from conceptlab.study.record import (
+    FIGURES,
     HASHES,
     RECORD,
     Names,
@@ -244,6 +245,20 @@ class RunFolder:
                 if (model, layer, step) not in {**self.asked, **self.unmade}:
                     rows.append([model, layer, step, text])
         self.table("unmade", pd.DataFrame(rows, columns=columns))
+
+    def forget_figures(self) -> set[str]:
+        """Remove the figures that an earlier run of a study drew; the names of all others."""
+        for name in read_hashes(self.path, FIGURES):
+            (self.path / "figures" / Path(name).name).unlink(missing_ok=True)
+        return self._figures()
+
+    def note_figures(self, others: set[str]) -> None:
+        """Keep the names of the figures that this run of a study drew, which are no others."""
+        own = {name: hash_of(self.path / "figures" / name) for name in self._figures() - others}
+        self.write_json(FIGURES, dict(sorted(own.items())))
+
+    def _figures(self) -> set[str]:
+        return {path.name for path in (self.path / "figures").glob("[!.]*") if path.is_file()}
 
     def steps(self, name: str) -> Iterator[tuple[str, str, Path]]:
         """(model, layer, folder) of every finished step of a name, in order of their making."""

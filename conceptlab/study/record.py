@@ -26,7 +26,7 @@ from conceptlab.vectors import ConceptVectors
 
 Names = tuple[str, str, str]  # model, layer (or a word for what concerns all), step
 RECORD = "step.json"
-HASHES = "hashes.json"  # of the run's tables
+HASHES, FIGURES = "hashes.json", "figures.json"  # of a run's tables, and of a study's figures
 WANTED = {"key", "model", "layer", "step", "study", "holds", "settings", "files", "order"}
 #: Path to (what `stat` says, hash) of what this process has hashed already.
 _KNOWN: dict[str, tuple[tuple[int, ...], str]] = {}
@@ -131,10 +131,10 @@ def move(folder: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def read_hashes(folder: Path) -> dict[str, str]:
-    """Name of a table to its hash, as it was written; none where that is not known."""
+def read_hashes(folder: Path, kind: str = HASHES) -> dict[str, str]:
+    """Name of a table, or a figure, to its hash as it was written; none where it is not known."""
     try:
-        found = json.loads((folder / HASHES).read_text(encoding="utf-8"))
+        found = json.loads((folder / kind).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -118,6 +118,7 @@ def finish(
         run.unmade |= model.pop("unmade")
     run.models = [str(model["name"]) for model in models]
     run.keep_asked()
+    others = run.forget_figures()
     write_tables(run, study)
     loaded = load_vectors(run)
     layers = {
@@ -134,7 +135,9 @@ def finish(
         write_space(run, concepts, loaded, study.seed)
     run.write_json("manifest.json", manifest(run, study, data, models))
     run.write_unmade()
-    return draw(run)
+    report = draw(run)
+    run.note_figures(others)
+    return report
 
 
 def draw(run: RunFolder) -> Path:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Holds = dict[str, dict[str, Any]]
 TITLE = "title"  # for people
+NAMED = ", or give the network another name (--name, or name in [[models]])"
 
 
 class OtherError(InputError):
@@ -80,7 +81,7 @@ def require_same(
         fields = [k for k in sorted(have.keys() & want.keys() - {TITLE}) if have[k] != want[k]]
         if fields and concerns[what]:
             whose = {"data": "", "model": f"{model}: ", "layer": f"{model} {layer}: "}[what]
-            more = "" if what == "data" else ", or give the network another name"
+            more = "" if what == "data" else NAMED
             raise OtherError(
                 f"the run folder {path} holds results of {whose}{_said(have, fields[0])}, and this "
                 f"is {_said(want, fields[0])}; choose another folder with --out{more}"

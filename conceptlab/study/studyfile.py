@@ -25,6 +25,9 @@ from conceptlab.study.settings import (
     TcavSettings,
 )
 
+SHOWN = 80  # characters of a value in a message
+LARGEST = 2**63  # what TOML's numbers stay below
+
 TABLES: dict[str, type[Any]] = {
     "data": DataSettings,
     "dissect": DissectSettings,
@@ -47,10 +50,12 @@ def read_study(path: str | Path) -> Study:
     """
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark first
     except OSError as error:
         raise InputError(f"cannot read the study file {path} ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deep to be a study file") from error
+    except ValueError as error:  # also a text that is no UTF-8, and a number of 5,000 digits
         raise InputError(f"{path} is not TOML: {error}") from error
     try:
         study = _study({"name": path.stem, **raw})
@@ -103,14 +108,25 @@ def _check(value: Any, annotation: Any, what: str) -> None:
     if not isinstance(values, list) or not all(_is(v, item) for v in values):
         words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
         wanted = words[item] if item == kind else f"list of {words[item]}s"
-        raise InputError(f"{what} is a {wanted}; got {value!r}")
+        raise InputError(f"{what} is a {wanted}; got {_shortened(value)}")
 
 
 def _is(value: Any, kind: str) -> bool:
     if kind == "bool" or isinstance(value, bool):
         return kind == "bool" and isinstance(value, bool)
     kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+    if isinstance(value, int | float) and not abs(value) < LARGEST:
+        return False
     return isinstance(value, kinds[kind])
+
+
+def _shortened(value: Any) -> str:
+    """A value for a message, a long one cut."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _relative(study: Study, folder: Path) -> Study:
@@ -121,7 +137,7 @@ def _relative(study: Study, folder: Path) -> Study:
 
     def spec(text: str) -> str:
         kind, colon, rest = text.partition(":")
-        if kind not in ("folder", "broden", "file") or not colon:
+        if kind not in ("folder", "broden", "pictures", "file") or not colon:
             return text
         path, comma, options = rest.partition(",")
         return f"{kind}:{place(path)}{comma}{options}"

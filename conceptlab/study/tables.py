@@ -44,8 +44,7 @@ def write_tables(run: RunFolder, study: Study) -> None:
     run.table("per_image", per_image)
     run.table("distributions", distributions(per_image))
     loaded = load_vectors(run)
-    for (model, layer, task), vectors in loaded.items():
-        vectors.save(run.path / "vectors" / safe(model) / safe(layer) / f"{task}.h5")
+    _write_vectors(run, loaded)
     write_overlaps(run, concepts, loaded, study.seed)
     write_effects(run, concepts)
     _write_neighbours(run, loaded, study.compare)
@@ -53,6 +52,17 @@ def write_tables(run: RunFolder, study: Study) -> None:
     publish_examples(run)
     write_looks(run, study.seed)
     run.write_unmade()
+
+
+def _write_vectors(run: RunFolder, loaded: dict[tuple[str, str, str], ConceptVectors]) -> None:
+    """Write `vectors/` anew, without those of steps that are no longer there."""
+    folder, kept = run.path / "vectors", set()
+    for (model, layer, task), vectors in loaded.items():
+        path = folder / safe(model) / safe(layer) / f"{task}.h5"
+        vectors.save(path)
+        kept.add(path)
+    for path in set(folder.rglob("*.h5")) - kept:
+        path.unlink(missing_ok=True)
 
 
 def write_looks(run: RunFolder, seed: int) -> None:

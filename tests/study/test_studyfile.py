@@ -80,3 +80,30 @@ def test_models_are_told_apart_by_their_names(study_of):
         study_of(LEAST + LEAST[LEAST.index("[[") :])
     with pytest.raises(InputError, match="two models are called 'scenenet'"):
         replace(study_of(LEAST), models=(one, replace(one, spec="x:y", name="scenenet")))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    text = '[data]\nspec = "scenes"\n[[models]]\nspec = "builtin:scenenet"\nlayers = ["a"]\n'
+    (tmp_path / "s.toml").write_text("\ufeff" + text, encoding="utf-8")
+    assert read_study(tmp_path / "s.toml").data.spec == "scenes"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, "nested too deep"),
+        ("a = " + "{b=" * 5000 + "1" + "}" * 5000, "nested too deep"),
+        ("seed = " + "9" * 5000, "is not TOML"),
+        ("seed = " + "9" * 4000, "a whole number"),
+        ("seed = 0x" + "f" * 5000, "a whole number"),
+        ("[data]\nspec = 's'\nlabel_size = 0x" + "f" * 5000, "thousands of digits"),
+        ("[data]\nspec = 's'\nlabel_size = " + "9" * 4000, r"got 9{80}\.\.\.$"),
+    ],
+)
+def test_hostile_files_are_refused_in_a_short_sentence(tmp_path, text, said):
+    models = '\n[[models]]\nspec = "builtin:scenenet"\nlayers = ["a"]\n'
+    data = "" if "[data]" in text else '\n[data]\nspec = "scenes"\n'
+    (tmp_path / "s.toml").write_text(text + data + models)
+    with pytest.raises(InputError, match=said) as caught:
+        read_study(tmp_path / "s.toml")
+    assert len(str(caught.value)) < 400
