@@ -266,8 +266,11 @@ class BlockFile:
             checksum: CRC-32 of its bytes, where known; else they are read back.
 
         Raises:
-            CacheError: the disk is full or cannot be written; the block stays unmarked.
+            CacheError: the disk is full or cannot be written, or the file has been removed; the
+                block stays unmarked.
         """
+        if not self.path.exists():
+            raise CacheError(f"{self.path} was removed while it was written; run the command again")
         with writing(self.path):
             _flush(self._handle)
         value = self.checksum(block) if checksum is None else checksum
