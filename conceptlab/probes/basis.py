@@ -76,8 +76,9 @@ class Basis:
 
     def stretch(self, penalty: Floats) -> Floats:
         """(C, R) steps along each coordinate that change the loss about equally much."""
-        found: Floats = 1.0 / np.sqrt(0.25 * self.values + penalty[:, None])
-        return found * np.sqrt(self.values.max(initial=1e-30))
+        size = np.sqrt(self.values.max(initial=1e-30))
+        found: Floats = size / np.sqrt(0.25 * self.values + penalty[:, None])
+        return found
 
     def to_units(self, own: Floats, bias: Floats, allowed: Flags) -> tuple[Floats, Floats]:
         """Weights (C, K) and biases over units from those over coordinates (C, R)."""
