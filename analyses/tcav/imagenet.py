@@ -125,7 +125,7 @@ def decomposed(
     tables, classes = [], []
     asked = [("cav-complement", own) for own in vectors] + [("segmentation", vectors[-1])]
     for kind, own in asked:
-        found = cl.decompose(network.model, images, own[kind], components=MOST, seed=seed)
+        found = cl.decompose(network.model, images, own[kind], components=MOST)
         layer = found.table["layer"].iloc[0]
         tables.append(found.table.assign(vectors=kind))
         classes.append(found.classes.assign(vectors=kind, layer=layer))

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from conceptlab.analysis.directions import Directions, directions_of, require_number
 from conceptlab.errors import InputError
+from conceptlab.numerics.intervals import ARCSINE, jackknife_bounds, mean_bounds
 from conceptlab.numerics.parallel import ordered_map
 
 Floats = NDArray[np.float64]
@@ -39,12 +40,12 @@ class Analogies:
             rank_near_c (of the expected answer among the neighbours of c alone: where it is as
             good, no relation is needed to explain the answer; Linzen 2016, arXiv:1606.07736).
         value: mean reciprocal rank of the expected answers, 1 at best.
-        interval: 95 % of `value`; pairs are drawn anew, or analogies where none share a pair.
+        interval: 95 % of `value`, over pairs, or over analogies where none share a pair.
             NaN where there are fewer than three.
         p_value: share of permutations with a mean log rank as low, the given order among them.
         top1: share of analogies whose expected answer is first.
         top5: likewise among the first five.
-        draws: permutations, and resamples.
+        draws: permutations.
         within: what was permuted: vectors within a 'category', or among 'all' concepts.
     """
 
@@ -91,8 +92,8 @@ def analogies(
         vectors: `ConceptVectors`, or an array (n, K) whose rows are called '0', '1', ...
         pairs: either pairs (a, b) that share one relation, every ordered two of which make an
             analogy (those that share a term do not), or analogies (a, b, c, d).
-        draws: permutations, and resamples of the interval; 0 for neither.
-        seed: of both.
+        draws: permutations; 0 for no test.
+        seed: of these.
         within: 'category', or 'all' to permute over all concepts.
 
     Raises:
@@ -105,14 +106,13 @@ def analogies(
     terms = _terms(space, pairs)
     cosines = space.rows @ space.rows.T
     ranks, expected = _ranks(cosines, terms)
-    shuffles, resamples = np.random.SeedSequence(seed).spawn(2)
     groups = space.categories if within == "category" else [""] * len(space)
-    orders = _orders(groups, draws, np.random.default_rng(shuffles))
+    orders = _orders(groups, draws, np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0]))
     table = _table(space, cosines, terms).assign(rank=ranks, cosine_expected=expected)
     return Analogies(
         table=table[COLUMNS],
         value=float((1 / ranks).mean()),
-        interval=_interval(1 / ranks, terms, draws, np.random.default_rng(resamples)),
+        interval=_interval(1 / ranks, terms),
         p_value=_chance(cosines, terms, orders),
         top1=float((ranks <= 1).mean()),
         top5=float((ranks <= 5).mean()),
@@ -237,31 +237,24 @@ def _chance(cosines: Floats, terms: Integers, orders: Integers) -> float:
     return float((1 + extreme.sum()) / (1 + len(orders)))
 
 
-def _interval(
-    scores: Floats, terms: Integers, draws: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """95 % of the mean score, over pairs drawn anew: an analogy counts as often as both of its do.
+def _interval(scores: Floats, terms: Integers) -> tuple[float, float]:
+    """95 % of the mean score, over pairs: without each of them, all analogies that it is in fall.
 
     Where no two analogies share a pair, over the analogies.
     """
-    from scipy.sparse import coo_array
-
     pairs = np.sort(terms.reshape(-1, 2), axis=1)
     codes, times = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)[1:]
     first, second = codes.reshape(-1, 2).T
     count = len(times) if times.max() > 1 else len(terms)
-    if count < LEAST_UNITS or not draws:
+    if count < LEAST_UNITS:
         return float("nan"), float("nan")
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(float)
-    if times.max() == 1:
-        means = drawn @ scores / count
-    else:
-        total, number = (
-            ((drawn @ coo_array((each, (first, second)), (count, count)).tocsr()) * drawn).sum(
-                axis=1
-            )
-            for each in (scores, np.ones(len(scores)))
-        )
-        means = total[number > 0] / number[number > 0]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    if times.max() == 1 or scores.min() == 1.0:
+        low, high = mean_bounds(scores, min(count, len(scores)), within=True)
+        return float(low), float(high)
+    taken = sum(np.bincount(side, scores, minlength=count) for side in (first, second))
+    left = len(scores) - times
+    if not left.all():
+        return float("nan"), float("nan")
+    return jackknife_bounds(
+        float(scores.mean()), (scores.sum() - taken) / left, float(count), ARCSINE
+    )

@@ -48,10 +48,10 @@ class _Alignment:
                 return f"{alike.format(which)}, up to rounding, so nothing varies with the other"
         return ""
 
-    def _side(self, gram: Floats, alike: NDArray[np.bool_] | None = None) -> _Side:
+    def _side(self, gram: Floats) -> _Side:
         """A Gram matrix ready for HSIC: centred, or without couples of an item with itself."""
         if self.debiased:
-            gram = np.where(np.eye(len(gram), dtype=bool) if alike is None else alike, 0.0, gram)
+            gram = np.where(np.eye(len(gram), dtype=bool), 0.0, gram)
         else:
             gram = _centred(gram)
         return gram, gram.sum(axis=1)
@@ -83,12 +83,12 @@ class _Alignment:
         """With the second side's items in another order."""
         return self._hsic(*self.sides, order) / self.scale
 
-    def resampled(self, times: NDArray[np.int64]) -> float:
-        """With items drawn so many times, centred anew; NaN where no two of them differ."""
-        drawn = np.repeat(self.same, times)
-        alike = drawn[:, None] == drawn
-        first, second = (self._side(gram[np.ix_(drawn, drawn)], alike) for gram, _ in self.sides)
-        return self._hsic(first, second, self.same) / self._scale(first, second)
+    def without(self, group: NDArray[np.int64]) -> float:
+        """Without some of the items, centred anew; NaN where no two of the others differ."""
+        kept = np.delete(self.same, group)
+        first, second = (self._side(gram[np.ix_(kept, kept)]) for gram, _ in self.sides)
+        order = np.arange(len(kept))
+        return self._hsic(first, second, order) / self._scale(first, second)
 
 
 def _gram(side: Items, name: str) -> Floats:
@@ -157,7 +157,6 @@ def _measure(debiased: bool) -> Measure:
         adequate=ADEQUATE + (DEBIASED if debiased else BIASED),
         make=lambda a, b: _Alignment(a, b, debiased),
         whole=lambda a, b: _streamed(a, b, debiased),
-        bounds=(-1.0, 1.0) if debiased else (0.0, 1.0),
         least=4 if debiased else 3,
     )
 
@@ -184,8 +183,8 @@ def linear_cka(
         x: `ConceptVectors`, `Activations` (their pooled form, an item is an image) or (n, K).
         y: the same items; the number of units may differ.
         debiased: HSIC without its bias, for few items.
-        draws: permutations of the items, and bootstrap samples of them; 0 leaves both out.
-        seed: of both.
+        draws: permutations of the items; 0 leaves out the test, and the interval.
+        seed: of these.
         concepts: 'same' or 'shared', see `conceptlab.analysis.embedding.matched`.
 
     Raises:

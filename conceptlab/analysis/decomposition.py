@@ -39,13 +39,13 @@ from conceptlab.errors import InputError
 from conceptlab.models.gradient import scores
 from conceptlab.models.outputs import Output, class_columns, class_name
 from conceptlab.models.probed import ProbedModel
-from conceptlab.numerics.metrics import bootstrap_sums, interval
+from conceptlab.numerics.intervals import mean_bounds
+from conceptlab.numerics.serial import effective_rows
 from conceptlab.probes.cavs import Cavs
 from conceptlab.vectors import ConceptVectors
 
 Floats = NDArray[np.float64]
 RESTS = ("residual", "baseline", "remainder")  # rows of a table after the concepts
-DRAWS = 1000  # bootstrap samples of the images
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Decomposition:
     """What concepts contribute to classes, on average over pictures of each.
 
     Args:
-        table: as that of `ImageDecomposition`, with the mean contribution, its 95 % bootstrap
+        table: as that of `ImageDecomposition`, with the mean contribution, its 95 %
             interval over the pictures in columns low, high, and their number n.
         classes: columns class, n, logit (mean), explained (share of w that concepts make up),
             completeness_error (mean of the remainder's size), accuracy (share of the pictures that
@@ -165,7 +165,6 @@ def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of th
     centred: bool = False,
     output: Output = None,
     batch_size: int = 32,
-    seed: int = 0,
     progress: bool = False,
 ) -> Decomposition:
     """What concepts contribute to classes, on average over pictures of each.
@@ -186,7 +185,6 @@ def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of th
         centred: see there.
         output: see there.
         batch_size: pictures that pass together.
-        seed: of the bootstrap.
         progress: show a bar.
 
     Raises:
@@ -201,8 +199,7 @@ def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of th
         question = Question(model, concepts.layer, int(column), output)
         passes = Passes(model, pictures, batch_size, name if progress else None)
         found = of_class(question, passes, concepts)
-        generator = np.random.default_rng([seed, int(column)])
-        tables.append(_class_table(name, concepts, found, generator))
+        tables.append(_class_table(name, concepts, found))
         rows.append(_class_row(name, found))
         weights.append(found.weights)
         bias.append(found.contributions[:, -2].mean())
@@ -277,15 +274,13 @@ def _table(name: str, concepts: Candidates, basis: Basis, contributions: Floats)
     )
 
 
-def _class_table(
-    name: str, concepts: Candidates, found: ClassFound, generator: np.random.Generator
-) -> pd.DataFrame:
+def _class_table(name: str, concepts: Candidates, found: ClassFound) -> pd.DataFrame:
     """The rows of a class, with intervals of the means over its pictures."""
     n, mean = len(found.contributions), found.contributions.mean(axis=0)
-    means = bootstrap_sums(found.contributions, DRAWS, generator) / n
-    bounds = np.array([interval(column) for column in means.T])
+    each = np.ascontiguousarray(found.contributions.T)
+    low, high = mean_bounds(each, effective_rows(each))
     table = _table(name, concepts, found.basis, mean)
-    return table.assign(low=bounds[:, 0], high=bounds[:, 1], n=n).iloc[_order(mean)]
+    return table.assign(low=low, high=high, n=n).iloc[_order(mean)]
 
 
 def _class_row(name: str, found: ClassFound) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.embedding import Items, Which, matched, without_cosines
 from conceptlab.analysis.measure import Measure
 from conceptlab.errors import InputError
+from conceptlab.numerics.intervals import LOGARITHM
 from conceptlab.numerics.pairs import permuted_product
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.vectors import ConceptVectors, qualified_names
@@ -180,8 +181,10 @@ class _Distance:
         """With the second side's items in another order."""
         return float(self.squares - 2 * permuted_product(self.first, self.second, order))
 
-    def resampled(self, times: NDArray[np.int64]) -> float:
-        """With items drawn so many times."""
+    def without(self, group: NDArray[np.int64]) -> float:
+        """Without some of the items."""
+        times = np.ones(len(self.apart))
+        times[group] = 0.0
         return float(times @ self.apart @ times)
 
 
@@ -200,7 +203,7 @@ MEASURE = Measure(
     make=_Distance,
     whole=_whole,
     greater=False,
-    bounds=(0.0, float("inf")),
+    scale=LOGARITHM,
     summed=True,
 )
 

@@ -28,7 +28,8 @@ from conceptlab.analysis.sensitivity import random_rows
 from conceptlab.errors import InputError
 from conceptlab.models.outputs import Output, class_name
 from conceptlab.models.rest import rest_of
-from conceptlab.numerics.metrics import mean_interval
+from conceptlab.numerics.intervals import mean_bounds
+from conceptlab.numerics.serial import effective_rows
 from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
 from conceptlab.probes.cavs import Cavs
 from conceptlab.vectors import ConceptVectors, unit_rows
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 ABLATIONS = ("direction", "units")
 FEWEST = 3  # controls; with two, chance has one degree of freedom
-DRAWS = 1000  # bootstrap samples over images
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         control_images: of each class; None for all.
         output: where the scores are, see `conceptlab.models.outputs.scores_of`.
         batch_size: images a pass.
-        seed: of the controls and the bootstrap.
+        seed: of the controls.
         progress: show images done and the time left.
 
     Returns:
@@ -126,7 +126,7 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         random_change (mean over the controls), effect (observed - mean, in standard deviations of
         the controls), p_value, p_adjusted (Holm, over all rows of an ablation), p_bh (Benjamini &
         Hochberg), accuracy_before, accuracy_after and random_accuracy (share of the class's images
-        that score highest in it; NaN for a network of one output), low and high (95 % bootstrap of
+        that score highest in it; NaN for a network of one output), low and high (95 % interval of
         logit_change over images), n, note (of the vector). Where `control_images` leaves images
         out, random_accuracy is accuracy_before plus the controls' mean change on theirs. p_value
         is NaN where neither concept nor controls change anything.
@@ -158,7 +158,7 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
             for pictures, column in zip(images.values(), seen.columns, strict=True)
         ]
     names = [class_name(model, which) for which in images]
-    tables = [_rows(names, outcomes, kind, vectors, seed) for kind in range(len(ABLATIONS))]
+    tables = [_rows(names, outcomes, kind, vectors) for kind in range(len(ABLATIONS))]
     classes = pd.DataFrame(
         {
             "class": names,
@@ -218,7 +218,7 @@ def _check_numbers(
 
 
 def _rows(
-    names: list[str], outcomes: list[Outcome], ablation: int, vectors: ConceptVectors, seed: int
+    names: list[str], outcomes: list[Outcome], ablation: int, vectors: ConceptVectors
 ) -> pd.DataFrame:
     """The rows of one ablation: all concepts of the first class, of the second, ..."""
     usable = vectors.usable
@@ -229,9 +229,7 @@ def _rows(
         change, controls = found.change[ablation], found.controls[ablation]
         spread = np.where(np.ptp(controls, axis=1) > 0, controls.std(axis=1, ddof=1), 0.0)
         middle, before = controls.mean(axis=1), found.right.mean()
-        bounds = [
-            mean_interval(row, DRAWS, np.random.default_rng([seed, found.column])) for row in change
-        ]
+        low, high = mean_bounds(change, effective_rows(change))
         chance = before + found.control_right[ablation].mean(axis=1)
         parts.append(
             pd.DataFrame(
@@ -252,8 +250,8 @@ def _rows(
                     "accuracy_before": before,
                     "accuracy_after": found.after[ablation],
                     "random_accuracy": np.clip(chance, 0.0, 1.0),
-                    "low": [low for low, _ in bounds],
-                    "high": [high for _, high in bounds],
+                    "low": low,
+                    "high": high,
                     "n": change.shape[1],
                     "note": note.fillna("").to_numpy(),
                 }

@@ -2,20 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.embedding import Items, Which, matched
-from conceptlab.analysis.measured import Floats, Measured, drawn
-from conceptlab.numerics.metrics import interval
+from conceptlab.analysis.measured import Measured, drawn
+from conceptlab.numerics.intervals import FISHER, Scale, jackknife_bounds
+from conceptlab.numerics.parallel import ordered_map
+from conceptlab.numerics.serial import effective_number
 from conceptlab.numerics.testing import permutation_p
 
 LARGE = 2000  # items up to here have their (n, n) matrices held
 SAMPLE = 1000  # of more items, so many stand for all in tests and intervals
+GROUPS = 100  # items, or groups of neighbours, that are left out of the interval in turn
+LEAST = 10  # items that an interval needs: of fewer none covers what it says
+FEW = f"too few items for an interval: it takes {LEAST}"
 UNTESTED = "every order of the items gives this value: there is nothing to test"
 UNDEFINED = "undefined for these items"
+UNASKED = (float("nan"), float("nan"))
+SAME = 1e-9  # of a measure's terms: a smaller change is none
 
 
 class Statistic(Protocol):
@@ -37,8 +45,8 @@ class Statistic(Protocol):
         """With the second side's items in another order."""
         ...
 
-    def resampled(self, times: NDArray[np.int64]) -> float:
-        """With each item drawn so many times."""
+    def without(self, group: NDArray[np.int64]) -> float:
+        """Without some of the items."""
         ...
 
 
@@ -52,7 +60,7 @@ class Measure:
         make: a statistic from two sides.
         whole: its value for more items than (n, n) matrices should be held of.
         greater: whether large values mean that the sides agree.
-        bounds: the least and largest value.
+        scale: on which its error is nearly normal.
         least: items that it needs.
         summed: whether it is a sum over pairs of items, and grows with their number.
     """
@@ -62,17 +70,19 @@ class Measure:
     make: Callable[[Items, Items], Statistic]
     whole: Callable[[Items, Items], float]
     greater: bool = True
-    bounds: tuple[float, float] = (-1.0, 1.0)
+    scale: Scale = FISHER
     least: int = 3
     summed: bool = False
 
     def __call__(self, a: Any, b: Any, draws: int, seed: int, concepts: Which) -> Measured:
         """The value for two sides as `matched` takes them, with interval and test.
 
-        The interval is that of a bootstrap over items, centred on the value: drawing an item twice
-        makes most measures a little larger, in every draw alike. The test permutes the items of one
-        side and asks whether the sides agree more than so. Of more than `LARGE` items, `SAMPLE`
-        drawn by the seed stand for all in both, and the interval is narrowed accordingly.
+        The interval is the jackknife's (see `conceptlab.numerics.intervals.jackknife_bounds`), of
+        what other items of the same kind and number would give; of many items, groups of neighbours
+        are left out together. Images are worth as many independent ones as their order says
+        (`conceptlab.numerics.serial.effective_number`). The test permutes the items of one side and
+        asks whether the sides agree more than so. Of more than `LARGE` items, `SAMPLE` drawn by the
+        seed stand for all in both, and the interval is narrowed accordingly.
         """
         sides = matched({"the first": a, "the second": b}, concepts, self.least)
         first, second = sides.values()
@@ -88,21 +98,17 @@ class Measure:
         null = drawn(
             draws, lambda g: statistic.permuted(g.permutation(tested)), seed, f"{self.name}: test"
         )
-        spread = drawn(
-            draws, lambda g: statistic.resampled(_times(g, tested)), seed, f"{self.name}: interval"
-        )
-        scale = float(np.sqrt(tested / count)) * ((count / tested) ** 2 if self.summed else 1.0)
         chance = permutation_p(observed, null, greater=self.greater, size=statistic.size)
         return Measured(
             measure=self.name,
             value=value,
-            interval=self._about(value, spread, scale),
+            interval=self._about(statistic, value, first, tested) if draws else UNASKED,
             p_value=chance,
             items=count,
             over=first.kind,
             draws=draws,
             adequate=self.adequate,
-            note=UNTESTED if draws and np.isnan(chance) else "",
+            note=self._note(count, chance) if draws else "",
         )
 
     def _without(self, why: str, side: Items, draws: int) -> Measured:
@@ -113,12 +119,36 @@ class Measure:
             self.adequate, f"{self.name}: {why}",
         )  # fmt: skip
 
-    def _about(self, value: float, spread: Floats, scale: float) -> tuple[float, float]:
-        finite = spread[np.isfinite(spread)]
-        if not len(finite):
-            return float("nan"), float("nan")
-        low, high = interval(value + scale * (finite - finite.mean()))
-        return max(low, self.bounds[0]), min(high, self.bounds[1])
+    @staticmethod
+    def _note(count: int, chance: float) -> str:
+        """What is missing, and why."""
+        said = (UNTESTED if np.isnan(chance) else "", FEW if count < LEAST else "")
+        return "; ".join(filter(None, said))
+
+    def _about(
+        self, statistic: Statistic, value: float, side: Items, tested: int
+    ) -> tuple[float, float]:
+        """The interval, from values without each group of items."""
+        if tested < LEAST:
+            return UNASKED
+        groups = np.array_split(np.arange(tested), min(tested, GROUPS))
+        one = partial(self._without_group, statistic, tested)
+        left_out = np.array(list(ordered_map(one, groups)))
+        whole = statistic.value()
+        if np.ptp(np.append(left_out, whole)) <= SAME * statistic.size:
+            return value, value  # sides that agree, or differ, whatever the items
+        worth = len(groups) * side.count / tested
+        if side.kind == "images":
+            order = np.arange(len(groups))
+            influence = np.nan_to_num(whole - left_out)
+            worth *= effective_number(influence, 0 * order, order)[0] / len(groups)
+        return jackknife_bounds(whole, left_out, worth, self.scale, about=value)
+
+    def _without_group(
+        self, statistic: Statistic, count: int, group: NDArray[np.int64]
+    ) -> float:
+        found, left = statistic.without(group), count - len(group)
+        return found * (count * (count - 1)) / (left * (left - 1)) if self.summed else found
 
 
 def _few(count: int, seed: int) -> NDArray[np.int64]:
@@ -126,8 +156,3 @@ def _few(count: int, seed: int) -> NDArray[np.int64]:
     if count <= LARGE:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, SAMPLE, replace=False))
-
-
-def _times(generator: np.random.Generator, count: int) -> NDArray[np.int64]:
-    """(n,) how often each item is drawn, with replacement."""
-    return np.bincount(generator.integers(0, count, count), minlength=count)

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.numerics.intervals import FISHER, studentised
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.testing import benjamini_hochberg, holm
 from conceptlab.probes.summary import scored_column
@@ -71,14 +72,14 @@ def unit_agreement(
 
     Returns:
         A row per concept with a vector: concept, category, units (K), r (Pearson), low, high (95 %,
-        by Fisher's z), p_value (two-sided, of the t-test that the paper reports), p_permutation,
+        by the jackknife), p_value (two-sided, of the t-test that the paper reports), p_permutation,
         p_holm, p_bh (p_value for all concepts at once), spearman (of |w_k| and IoU_set, the ranks
         of both measures of a unit's part). NaN where a side is constant.
 
     Raises:
         InputError: a table of other units or concepts.
     """
-    from scipy.stats import norm, rankdata
+    from scipy.stats import rankdata
     from scipy.stats import t as student
 
     rows, scores = _aligned(vectors, units)
@@ -89,8 +90,7 @@ def unit_agreement(
     ranks = (_standard(rankdata(x, axis=1)) for x in (np.abs(weights), scores))
     with np.errstate(divide="ignore", invalid="ignore"):
         chances = 2 * student.sf(np.abs(r) * np.sqrt((count - 2) / (1 - r**2)), count - 2)
-        spread = norm.ppf(0.975) / np.sqrt(count - 3) if count > 3 else np.nan
-        low, high = (np.tanh(np.arctanh(r) + side * spread) for side in (-1, 1))
+        low, high = _interval(first, second, r)
     table = vectors.concepts.iloc[rows]
     return pd.DataFrame(
         {
@@ -253,6 +253,20 @@ def _standard(rows: NDArray[Any]) -> Floats:
     large = length > 1e-12 * np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     found: Floats = np.divide(away, length, out=np.full(away.shape, np.nan), where=large)
     return found
+
+
+def _interval(first: Floats, second: Floats, r: Floats) -> tuple[Floats, Floats]:
+    """(C,) 95 % of correlations (C,) of standardised rows, by the jackknife on Fisher's scale.
+
+    Fisher's own error, 1 / sqrt(K - 3), is that of normal values, and weights and IoU are not.
+    """
+    more = first.shape[1] / (first.shape[1] - 1)
+    both = r[:, None] - more * first * second
+    sides = np.clip(1 - more * first**2, 0, None) * np.clip(1 - more * second**2, 0, None)
+    left_out = np.clip(both / np.sqrt(sides), -1.0, 1.0)
+    values = (first.shape[1] - 1) * (FISHER.to(r)[:, None] - FISHER.to(left_out))
+    low, high = studentised(FISHER.to(r), values, float(first.shape[1]))
+    return FISHER.back(low), FISHER.back(high)
 
 
 def _permuted(first: Floats, second: Floats, r: Floats, draws: int, seed: int) -> Floats:

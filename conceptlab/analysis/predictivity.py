@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.embedding import SIDES, Items, Which
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
+from conceptlab.numerics.intervals import MISSED
 
 FOLDS = 5
 PENALTIES = 10.0 ** np.arange(-6, 5)  # times the mean squared singular value
@@ -104,9 +105,9 @@ class _Prediction:
         """With the second side's items in another order, learned anew."""
         return _explained(*self._errors(self.y[order]))
 
-    def resampled(self, times: NDArray[np.int64]) -> float:
-        """With held-out items drawn so many times."""
-        return _explained(times * self.missed, times * self.total)
+    def without(self, group: NDArray[np.int64]) -> float:
+        """Without some of the held-out items, the fits as they are."""
+        return _explained(np.delete(self.missed, group), np.delete(self.total, group))
 
 
 def _explained(missed: Floats, total: Floats) -> float:
@@ -119,7 +120,7 @@ MEASURE = Measure(
     adequate=ADEQUATE,
     make=_Prediction,
     whole=lambda a, b: _Prediction(a, b).value(),
-    bounds=(-np.inf, 1.0),
+    scale=MISSED,
     least=4,
 )
 
@@ -136,8 +137,8 @@ def predictivity(
     Args:
         x: `ConceptVectors`, `Activations` (their pooled form, an item is an image) or (n, K).
         y: the same items; the number of units may differ.
-        draws: permutations of the items, and bootstrap samples of them; 0 leaves both out.
-        seed: of both.
+        draws: permutations of the items; 0 leaves out the test, and the interval.
+        seed: of these.
         concepts: 'same' or 'shared', see `conceptlab.analysis.embedding.matched`.
 
     Raises:

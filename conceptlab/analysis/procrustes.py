@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.embedding import SIDES, Items, Which
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
+from conceptlab.numerics.intervals import PLAIN
 
 NEAR = 1 - 1e-6  # of a cosine, beyond which an arccosine loses more than ten digits
 ROUNDED = 1e-13  # of a distance between configurations of length 1
@@ -40,11 +41,10 @@ class _Rotation:
         """With the second side's items in another order."""
         return _angle(self.rows[0], self.rows[1][order])
 
-    def resampled(self, times: NDArray[np.int64]) -> float:
-        """With items drawn so many times, centred anew."""
-        share = times / times.sum()
-        weights = np.sqrt(times)[:, None]
-        first, second = (_unit((rows - share @ rows) * weights) for rows in self.rows)
+    def without(self, group: NDArray[np.int64]) -> float:
+        """Without some of the items, centred anew."""
+        kept = [np.delete(rows, group, axis=0) for rows in self.rows]
+        first, second = (_unit(rows - rows.mean(axis=0)) for rows in kept)
         return _angle(first, second)
 
 
@@ -88,7 +88,7 @@ MEASURE = Measure(
     make=_Rotation,
     whole=lambda a, b: _Rotation(a, b).value(),
     greater=False,
-    bounds=(0.0, float(np.pi / 2)),
+    scale=PLAIN,
 )
 
 
@@ -104,8 +104,8 @@ def procrustes(
     Args:
         x: `ConceptVectors`, `Activations` (their pooled form, an item is an image) or (n, K).
         y: the same items; the number of units may differ.
-        draws: permutations of the items, and bootstrap samples of them; 0 leaves both out.
-        seed: of both.
+        draws: permutations of the items; 0 leaves out the test, and the interval.
+        seed: of these.
         concepts: 'same' or 'shared', see `conceptlab.analysis.embedding.matched`.
 
     Raises:

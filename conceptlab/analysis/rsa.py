@@ -76,13 +76,13 @@ class _Correlation:
         """With the second side's items in another order."""
         return float(permuted_product(*self.squares, order)) / 2
 
-    def resampled(self, times: NDArray[np.int64]) -> float:
-        """With items drawn so many times, and ranks taken anew."""
+    def without(self, group: NDArray[np.int64]) -> float:
+        """Without some of the items, and ranks taken anew."""
+        times = np.ones(self.count)
+        times[group] = 0.0
         if self.bins:
-            return float(
-                binned_rank_correlation(self.bins[0], self.bins[1], times.astype(float), LEVELS)
-            )
-        weights = pair_weights(times.astype(float))
+            return float(binned_rank_correlation(self.bins[0], self.bins[1], times, LEVELS))
+        weights = pair_weights(times)
         return float(weighted_correlation(*self._scores(weights), weights))
 
 
@@ -108,9 +108,11 @@ class _Tau:
         y = self.square[order][:, order][self.places]
         return float(weighted_tau(self.order, self.x, y, self.once))
 
-    def resampled(self, times: NDArray[np.int64]) -> float:
-        """With items drawn so many times."""
-        return float(weighted_tau(self.order, self.x, self.y, pair_weights(times.astype(float))))
+    def without(self, group: NDArray[np.int64]) -> float:
+        """Without some of the items."""
+        times = np.ones(len(self.square))
+        times[group] = 0.0
+        return float(weighted_tau(self.order, self.x, self.y, pair_weights(times)))
 
 
 def _pairs(side: Items) -> Floats:
@@ -251,8 +253,8 @@ def rsa(
         a: `ConceptVectors`, `ConceptSimilarities`, `Activations` (an item is an image) or (n, K).
         b: the same items, in any space.
         method: 'spearman', 'pearson' or 'kendall' (tau-a).
-        draws: permutations of the items, and bootstrap samples of them; 0 leaves both out.
-        seed: of both.
+        draws: permutations of the items; 0 leaves out the test, and the interval.
+        seed: of these.
         concepts: 'same' or 'shared', see `conceptlab.analysis.embedding.matched`.
 
     Raises:

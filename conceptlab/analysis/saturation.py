@@ -8,34 +8,32 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
-from conceptlab.numerics.metrics import interval
+from conceptlab.numerics.intervals import mean_bounds
 
 Floats = NDArray[np.float64]
 FLOOR = {"segment": 0.0, "classify": 0.5}  # what a probe without units reaches
 ALL = "all"
 
 
-def saturation(
-    subsets: pd.DataFrame, share: float = 0.95, *, draws: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
     """The number F of units at which mean performance saturates, category by category.
 
     F is where the mean score over concepts first comes `share` of the way from a probe without
     units (0 IoU, 0.5 accuracy) to the best F, log-linearly between the F that were tried. Its
-    interval is that of a bootstrap over concepts; probes are not learned anew, so it does not hold
+    interval is over concepts: from the first F that may be there to the first that surely is, by
+    the 95 % intervals of the mean over concepts of score - target (Fieller 1954, "Some problems in
+    interval estimation", inverts tests likewise). Probes are not learned anew, so it does not hold
     what other training images would change.
 
     Args:
         subsets: columns task, concept, category, units (F), score, and model, layer where there are
             several, such as `tables/subsets.csv`.
         share: of the best.
-        draws: bootstrap samples; 0 leaves the interval out.
-        seed: of these.
 
     Returns:
         Columns model, layer (where given), task, category ('all' too), concepts, units (the F of
-        saturation), low, high (95 %), score (there), best (mean score of the best F), whole (of all
-        units), most (K).
+        saturation), low, high (95 %; infinite where no F surely is), score (there), best (mean
+        score of the best F), whole (of all units), most (K).
 
     Raises:
         InputError: a missing column, or a share outside 0..1.
@@ -46,14 +44,12 @@ def saturation(
         wide = _wide(part)
         floor = FLOOR.get(str(key[at.index("task")]), 0.0)
         categories = wide.index.get_level_values("category")
-        generator = np.random.default_rng(seed)
         for category in [*categories.drop_duplicates(), ALL]:
             own = wide.to_numpy()[(categories == category) | (category == ALL)]
             units = wide.columns.to_numpy(dtype=float)
             mean = own.mean(axis=0)
-            picks = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
-            found = _crossings(np.vstack([mean, picks @ own / len(own)]), units, floor, share)
-            low, high = interval(found[1:]) if draws else (np.nan, np.nan)
+            found = _crossings(mean[None], units, floor, share)
+            low, high = _interval(own, units, floor, share)
             best = float(mean.max())
             rows.append(
                 dict(zip(at, key, strict=True))
@@ -68,7 +64,8 @@ def concept_saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFra
     """The number F of units at which each concept saturates.
 
     Its range comes from the intervals of the scores over images: from the first F whose upper bound
-    reaches the target to the first whose lower bound does.
+    reaches the target to the first whose lower bound does. That is no 95 % interval, but wider:
+    scores of one image under several F go together, which tables of scores do not tell.
 
     Args:
         subsets: see `saturation`; with columns low and high for the range.
@@ -129,6 +126,18 @@ def _crossings(curves: Floats, units: Floats, floor: float, share: float) -> Flo
     """(R,) F at which each curve comes `share` of the way from the floor to its best."""
     target = floor + share * (curves.max(axis=1) - floor)
     return _first(curves, units, target, floor)
+
+
+def _interval(own: Floats, units: Floats, floor: float, share: float) -> tuple[float, float]:
+    """95 % of the F of saturation of scores (n, F): NaN of one concept, infinite where never."""
+    if len(own) < 2:
+        return float("nan"), float("nan")
+    best = own[:, own.mean(axis=0).argmax()]
+    target = floor + share * (best - floor)
+    bounds = np.stack(mean_bounds((own - target[:, None]).T))
+    same = own.mean(axis=0) - target.mean()  # where all concepts are as far from it
+    high, low = _first(np.where(np.isnan(bounds), same, bounds), units, np.zeros(2), -np.inf)
+    return float(low), float(high)
 
 
 def _first(curves: Floats, units: Floats, target: Floats, floor: float) -> Floats:

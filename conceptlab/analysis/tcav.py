@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from conceptlab.analysis.sensitivity import Sums, measure, with_random
 from conceptlab.errors import InputError
+from conceptlab.numerics.intervals import mean_bounds
+from conceptlab.numerics.serial import effective_rows
 from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
 from conceptlab.probes.cav_sets import Roles
 from conceptlab.probes.cavs import Cavs
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Vectors = Cavs | ConceptVectors
-DRAWS = 1000  # bootstrap samples of an interval
-CHUNK = 100  # of them at once
 COLUMNS = [
     "class", "concept", "category", "layer", "kind", "score", "magnitude", "sensitivity", "effect",
     "p_value", "p_adjusted", "p_bh", "p_rank", "interval", "random_low", "random_high", "n",
@@ -78,7 +78,7 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
         output: where the scores are in what the network returns: None for a tensor, a key, a place,
             or a function that gives (n, classes) or (n,).
         batch_size: images a pass; it changes nothing beyond rounding.
-        seed: of random directions and intervals.
+        seed: of random directions.
         progress: show images per second.
 
     Returns:
@@ -106,7 +106,7 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
             raise InputError(f"class {which!r} has no pictures")
     cavs = [with_random(model, images, one, random, (batch_size, seed)) for one in given]
     parts = [
-        _rows(name, one, sums, seed)
+        _rows(name, one, sums)
         for name, found in measure(model, images, cavs, output, batch_size, progress)
         for one, sums in zip(cavs, found, strict=True)
     ]
@@ -138,7 +138,7 @@ def _given(
     return several
 
 
-def _rows(name: str, cavs: Cavs, sums: Sums, seed: int) -> pd.DataFrame:
+def _rows(name: str, cavs: Cavs, sums: Sums) -> pd.DataFrame:
     """What one class says of the concepts of one layer."""
     vectors = cavs.vectors
     parts = []
@@ -152,7 +152,7 @@ def _rows(name: str, cavs: Cavs, sums: Sums, seed: int) -> pd.DataFrame:
         )
         score = sums.positive[roles.draws].mean(axis=1)
         spread = null.std(axis=1, ddof=1)
-        low, high = _interval(score, counts, np.random.default_rng([seed, len(name), sums.images]))
+        low, high = _interval(score, counts)
         parts.append(
             known.reset_index(drop=True).assign(
                 **{"class": name},
@@ -223,24 +223,23 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
     return found
 
 
-def _interval(
-    score: Floats, shares: NDArray[np.float32], draw: np.random.Generator
-) -> tuple[Floats, Floats]:
-    """95 % of a score over drawn images and re-drawn concepts.
+def _interval(score: Floats, shares: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """95 % of a score over images and re-drawn concepts.
+
+    Both errors are independent, so their reaches add up by squares (Newcombe 1998): that of the
+    mean over images, and Student's t over re-draws.
 
     Args:
-        score: (C,) that the interval is centred on.
+        score: (C,) that the interval is about.
         shares: (C, Q, n) share of positive derivatives at each image for each re-draw.
-        draw: of the samples.
     """
-    concepts, redraws, images = shares.shape
-    values = np.empty((DRAWS, concepts))
-    flat = shares.reshape(concepts * redraws, images)
-    for start in range(0, DRAWS, CHUNK):
-        weights = draw.multinomial(images, np.full(images, 1 / images), CHUNK).astype(np.float32)
-        drawn = (flat @ (weights.T / images)).reshape(concepts, redraws, CHUNK)
-        which = draw.integers(redraws, size=CHUNK)
-        values[start : start + CHUNK] = drawn[:, which, np.arange(CHUNK)].T
-    centre = score - shares.mean(axis=(1, 2), dtype=np.float64)
-    low, high = np.quantile(values, [0.025, 0.975], axis=0) + centre
-    return np.clip(low, 0, 1), np.clip(high, 0, 1)
+    from scipy.special import stdtrit
+
+    each = shares.mean(axis=1, dtype=np.float64)
+    low, high = mean_bounds(each, effective_rows(each), within=True)
+    below, above, redraws = each.mean(axis=1) - low, high - each.mean(axis=1), shares.shape[1]
+    if redraws > 1:
+        spread = shares.mean(axis=2, dtype=np.float64).std(axis=1, ddof=1)
+        reach = stdtrit(redraws - 1, 0.975) * spread
+        below, above = np.hypot(below, reach), np.hypot(above, reach)
+    return np.clip(score - below, 0, 1), np.clip(score + above, 0, 1)

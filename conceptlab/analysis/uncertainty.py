@@ -78,7 +78,7 @@ def similarity_intervals(distribution: Distribution, level: float = 0.95) -> pd.
 
     Student's t on Fisher's scale, about the fitted cosine. Noise in the vectors draws cosines
     towards 0, or together where both have it in common: `corrected` takes out as much as the draws
-    hold (Spearman 1904).
+    hold (Spearman 1904), and the interval is moved and stretched as the cosine is.
 
     Args:
         distribution: of the vectors.
@@ -86,7 +86,8 @@ def similarity_intervals(distribution: Distribution, level: float = 0.95) -> pd.
 
     Returns:
         A row per pair of concepts with a vector: concept_i, concept_j, category_i, category_j,
-        similarity, low, high, corrected (NaN where one of them is all noise).
+        similarity, low, high (95 % of the cosine without noise), corrected; these NaN where
+        a vector is all noise.
 
     Raises:
         InputError: a level outside 0..1.
@@ -108,6 +109,11 @@ def similarity_intervals(distribution: Distribution, level: float = 0.95) -> pd.
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.sqrt(np.maximum(second - first**2 / count, 0.0) / (count - 1))
     reach = student.ppf((1 + level) / 2, np.maximum(count - 1, 1)) * spread
+    noise, length = _noise(draws), np.linalg.norm(weights, axis=1)
+    low, high = (
+        _corrected(np.tanh(bound) * np.outer(length, length), weights, noise)
+        for bound in (fitted - reach, fitted + reach)
+    )
     i, j = np.triu_indices(len(rows), 1)
     names = np.array(vectors.names, dtype=object)[rows]
     category = vectors.concepts["category"].to_numpy()[rows]
@@ -115,8 +121,8 @@ def similarity_intervals(distribution: Distribution, level: float = 0.95) -> pd.
         {
             "concept_i": names[i], "concept_j": names[j], "category_i": category[i],
             "category_j": category[j], "similarity": (unit @ unit.T)[i, j],
-            "low": np.tanh(fitted - reach)[i, j], "high": np.tanh(fitted + reach)[i, j],
-            "corrected": _corrected(weights, draws)[i, j],
+            "low": low[i, j], "high": high[i, j],
+            "corrected": _corrected(weights @ weights.T, weights, noise)[i, j],
         }
     )  # fmt: skip
 
@@ -182,18 +188,23 @@ def _fisher(cosines: Floats) -> Floats:
     return found
 
 
-def _corrected(weights: Floats, draws: Floats) -> Floats:
-    """(C, C) cosines without what noise adds to products and lengths."""
+def _noise(draws: Floats) -> Floats:
+    """(C, C) what noise adds to the products of vectors, on average."""
     mean = np.nanmean(draws, axis=0)
-    noise, count = (np.zeros((len(weights), len(weights))) for _ in range(2))
+    noise, count = (np.zeros((draws.shape[1], draws.shape[1])) for _ in range(2))
     for draw in draws:
         known = np.isfinite(draw[:, 0])
         away = np.where(known[:, None], draw - mean, 0.0)
         noise += away @ away.T
         count += np.outer(known, known)
     with np.errstate(divide="ignore", invalid="ignore"):
-        product = weights @ weights.T - noise / (count - 1)
-    square = np.diagonal(product)
+        found: Floats = noise / (count - 1)
+    return found
+
+
+def _corrected(products: Floats, weights: Floats, noise: Floats) -> Floats:
+    """(C, C) cosines of products of vectors, without what noise adds to these and to lengths."""
+    square = (weights**2).sum(axis=1) - np.diagonal(noise)
     length = np.sqrt(np.where(square > 0, square, np.nan))
-    found: Floats = np.clip(product / np.outer(length, length), -1.0, 1.0)
+    found: Floats = np.clip((products - noise) / np.outer(length, length), -1.0, 1.0)
     return found

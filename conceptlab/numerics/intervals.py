@@ -1,7 +1,7 @@
 """95 % confidence intervals: of accuracies, means, ratios of sums and other smooth statistics.
 
 All are closed forms, so that they need no seed and no time. Which of them covers what they say, for
-which numbers of images and which tails, is printed by `analyses/benchmarks/coverage.py`.
+which numbers of images and which tails, is printed by `analyses/benchmarks/interval_coverage.py`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Bounds = tuple[Floats, Floats]
 LEVEL = 0.95
 UNIT = (0.0, 1.0)
-ROUNDING = 1e-13  # of the largest value: a smaller spread is none
+ROUNDING = 1e-6  # of the largest value, that of float32: a smaller spread is none
 FLAT = 1e-9  # skewness that is none
 
 
@@ -74,8 +74,8 @@ def mean_bounds(
 ) -> Bounds:
     """An interval of means.
 
-    Hall's transformation of Student's t, which allows for skewness, see `studentised`; of values in
-    0..1 that are all 0 or all 1, Jeffreys' interval.
+    Hall's transformation of Student's t, which allows for skewness, see `studentised`; Jeffreys'
+    interval where all values are 0 or 1, and so the mean is a proportion.
 
     Args:
         values: (..., n), the last axis being the sample.
@@ -97,9 +97,9 @@ def mean_bounds(
     if not within:
         return low, high
     low, high = np.clip(low, *UNIT), np.clip(high, *UNIT)
-    end = (np.ptp(values, axis=-1) == 0) & ((middle == 0) | (middle == 1))
+    flags = ((values == 0) | (values == 1)).all(axis=-1)
     exact = jeffreys(middle * number, number)
-    return np.where(end, exact[0], low), np.where(end, exact[1], high)
+    return np.where(flags, exact[0], low), np.where(flags, exact[1], high)
 
 
 def ratio_bounds(
@@ -161,6 +161,8 @@ ARCSINE = Scale(
     lambda value: np.arcsin(np.sqrt(value)), lambda value: np.sin(np.clip(value, 0, np.pi / 2)) ** 2
 )
 FISHER = Scale(_fisher, np.tanh)
+LOGARITHM = Scale(np.log, np.exp)
+MISSED = Scale(lambda value: -np.log1p(-value), lambda value: -np.expm1(-value))  # 1 - value
 
 
 def jackknife_bounds(
@@ -170,6 +172,7 @@ def jackknife_bounds(
     scale: Scale = PLAIN,
     *,
     freedom: float | None = None,
+    about: float | None = None,
 ) -> tuple[float, float]:
     """An interval of any smooth statistic, from its values without one item (or group) each.
 
@@ -179,18 +182,18 @@ def jackknife_bounds(
         effective: how many independent ones they are worth; n where left out.
         scale: on which it is reckoned.
         freedom: degrees of freedom, where they are fewer.
+        about: the value to put the interval about, where that of all items is another.
 
     Returns:
-        NaN where less than two are finite, or all are the same.
+        NaN where one is not finite, there are fewer than two, or all are the same.
     """
     without = np.asarray(left_out, dtype=np.float64)
     if not np.isfinite(value) or not np.isfinite(without).all() or len(without) < 2:
         return float("nan"), float("nan")
     number = float(len(without)) if effective is None else effective
-    middle = scale.to(value)
-    low, high = studentised(
-        middle, (len(without) - 1) * (middle - scale.to(without)), number, freedom=freedom
-    )
+    influence = (len(without) - 1) * (scale.to(value) - scale.to(without))
+    middle = scale.to(value if about is None else about)
+    low, high = studentised(middle, influence, number, freedom=freedom)
     return float(scale.back(low)), float(scale.back(high))
 
 

@@ -1,4 +1,4 @@
-"""Scores from counts, and their bootstrap intervals over images."""
+"""Scores from counts."""
 
 from typing import Any
 
@@ -43,25 +43,6 @@ def bootstrap_sums(values: NDArray[Any], draws: int, generator: np.random.Genera
         times = np.bincount(generator.integers(0, n, n), minlength=n)
         sums[draw] = times @ values
     return sums
-
-
-def interval(samples: Floats, level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of bootstrap samples (R,), NaN without a finite one."""
-    finite = samples[np.isfinite(samples)]
-    if not len(finite):
-        return float("nan"), float("nan")
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def mean_interval(
-    values: NDArray[Any], draws: int, generator: np.random.Generator
-) -> tuple[float, float]:
-    """A 95 % bootstrap interval of a mean over images; values (n,)."""
-    if not len(values):
-        return float("nan"), float("nan")
-    sums = bootstrap_sums(np.asarray(values, dtype=float)[:, None], draws, generator)
-    return interval(sums[:, 0] / len(values))
 
 
 def balanced_accuracy(right: NDArray[np.bool_], shown: NDArray[np.bool_]) -> float:

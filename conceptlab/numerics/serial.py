@@ -60,6 +60,13 @@ def effective_number(values: NDArray[Any], series: Integers, places: Integers) -
     return count / np.clip(factor, 1.0, np.maximum(count, 1.0))
 
 
+def effective_rows(values: NDArray[Any]) -> Floats:
+    """The same for series (S, n) of as many neighbouring images each."""
+    count, n = values.shape
+    series, places = np.repeat(np.arange(count), n), np.tile(np.arange(n), count)
+    return effective_number(values.ravel(), series, places)
+
+
 def _standard(values: Floats, series: Integers, count: Floats) -> Floats:
     """(J,) values with mean 0 and variance 1 in each series; 0 where they are all the same."""
     mean = ratio(np.bincount(series, values), count)

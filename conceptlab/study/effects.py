@@ -202,7 +202,7 @@ def decompose_step(effects: Effects) -> Outputs:
     """What concepts contribute to each class, and the picture row of one picture of each."""
     chosen = _basis_settings(effects)
     found = decompose(
-        effects.model, effects.pictures, effects.directions, seed=effects.layer.study.seed,
+        effects.model, effects.pictures, effects.directions,
         output=effects.output, progress=effects.progress, **chosen,
     )  # fmt: skip
     pictures = {

@@ -26,7 +26,7 @@ def write_overlaps(run: RunFolder, concepts: pd.DataFrame, loaded: Loaded, seed:
         run: the run folder.
         concepts: its table of concepts.
         loaded: its vectors, by model, layer and task.
-        seed: of permutations and bootstrap samples.
+        seed: of permutations.
     """
     units, subsets = run.gather("dissect", "units"), run.gather("subsets", "subsets")
     agreement, shares = _units_beside_probes(units, concepts, loaded, seed)
@@ -36,7 +36,7 @@ def write_overlaps(run: RunFolder, concepts: pd.DataFrame, loaded: Loaded, seed:
     counted = concepts_per_unit(concepts, units if len(units) else None) if len(concepts) else units
     run.table("concepts_per_unit", counted)
     known = len(subsets) and subsets["score"].notna().any()
-    run.table("saturation", saturation(subsets, seed=seed) if known else pd.DataFrame())
+    run.table("saturation", saturation(subsets) if known else pd.DataFrame())
     run.table("concept_saturation", concept_saturation(subsets) if known else pd.DataFrame())
     run.table("packing", run.gather("pack", "units"))
     run.table("packed", run.gather("pack", "table"))

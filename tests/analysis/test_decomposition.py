@@ -289,26 +289,21 @@ def test_one_picture_of_a_class_is_the_decomposition_of_that_picture():
     alone = decompose_image(model, image, vectors, "ant").table
     found = decompose(model, {"ant": [image]}, vectors).table
     pd.testing.assert_frame_equal(found[COLUMNS], alone, atol=1e-7)
-    assert_allclose(found["low"], found["contribution"])
-    assert_allclose(found["high"], found["contribution"])
+    assert found[["low", "high"]].isna().all(axis=None)  # one picture says nothing of others
 
 
-def test_intervals_are_those_of_resampled_pictures():
+def test_intervals_are_those_of_means_over_pictures():
     model = toy()
     vectors, images = random_vectors(model), pictures(40, seed=3)
     table = decompose(model, {"ant": images}, vectors).table
     each = [decompose_image(model, image, vectors, "ant").table for image in images]
     for _, row in table.iterrows():
         own = [t.set_index("concept").at[row["concept"], "contribution"] for t in each]
-        spread = 1.96 * np.std(own) / np.sqrt(len(own))
         assert_allclose(row["contribution"], np.mean(own), atol=1e-6)
-        assert_allclose(row["high"] - row["low"], 2 * spread, rtol=0.15, atol=1e-6)
-        assert row["low"] - 1e-7 <= row["contribution"] <= row["high"] + 1e-7
-    again = decompose(model, {"ant": images}, vectors)
-    pd.testing.assert_frame_equal(again.table, table)
-    other = decompose(model, {"ant": images}, vectors, seed=1).table
-    assert (other["low"] != table["low"])[:2].all()
-    assert_allclose(other["contribution"], table["contribution"])
+        if np.std(own) > 1e-5:
+            spread = 1.96 * np.std(own) / np.sqrt(len(own))
+            assert 0.95 < (row["high"] - row["low"]) / (2 * spread) < 1.6
+            assert row["low"] <= row["contribution"] <= row["high"]
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])

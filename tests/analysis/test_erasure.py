@@ -158,9 +158,9 @@ def test_it_is_a_loop_over_images_positions_and_controls(model, drawn, found):
     for _, rows in table.groupby("ablation"):
         assert_allclose(rows["p_adjusted"], holm(rows["p_value"].to_numpy()))
         assert_allclose(rows["p_bh"], benjamini_hochberg(rows["p_value"].to_numpy()))
-    assert (
-        (table["low"] <= table["logit_change"]) & (table["logit_change"] <= table["high"])
-    ).all()
+    bounded = table.dropna(subset=["low", "high"])
+    assert bounded["logit_change"].between(bounded["low"], bounded["high"]).all()
+    assert len(bounded) > 12  # what changes all pictures alike has no interval
     assert (table["low"] < table["high"]).sum() > 12
 
 

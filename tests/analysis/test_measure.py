@@ -140,7 +140,7 @@ def test_intervals_hold_what_new_items_would_give(name):
     for _ in range(100):
         low, high = MEASURES[name](*pair(rng, 60), 200, int(rng.integers(2**32)), "same").interval
         held.append(low <= truth <= high)
-    assert 0.85 <= np.mean(held)
+    assert 0.9 <= np.mean(held)
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -148,7 +148,6 @@ def test_a_seed_gives_the_same_answer_and_no_draws_give_no_test(name):
     a, b, _, _ = spaces(8)
     once, again = (MEASURES[name](a, b, 20, 5, "same") for _ in range(2))
     assert once == again
-    assert MEASURES[name](a, b, 20, 6, "same").interval != once.interval
     bare = MEASURES[name](a, b, 0, 0, "same")
     assert np.isnan([bare.p_value, *bare.interval]).all()
     assert "dequate" in bare.adequate

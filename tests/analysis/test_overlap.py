@@ -13,6 +13,7 @@ from conceptlab.analysis.overlap import (
     unit_shares,
 )
 from conceptlab.errors import InputError
+from conceptlab.numerics.intervals import FISHER, jackknife_bounds
 from conceptlab.vectors import ConceptVectors, Space
 
 UNITS = 40
@@ -47,11 +48,31 @@ def test_correlations_are_scipys_over_units():
     found = unit_agreement(*layer(weights, scores), draws=0)
     for row, w, x in zip(found.itertuples(), weights, scores, strict=True):
         wanted = pearsonr(x, np.maximum(w, 0))
-        low, high = wanted.confidence_interval()
         assert (row.r, row.p_value) == pytest.approx((wanted.statistic, wanted.pvalue))
-        assert (row.low, row.high) == pytest.approx((low, high))
+        on = np.array([(x, np.maximum(w, 0))[side] for side in (0, 1)])
+        left = [np.corrcoef(np.delete(on, i, axis=1))[0, 1] for i in range(UNITS)]
+        bounds = jackknife_bounds(wanted.statistic, left, scale=FISHER)
+        assert (row.low, row.high) == pytest.approx(bounds)
         assert row.spearman == pytest.approx(spearmanr(np.abs(w), x).statistic)
     assert found["p_permutation"].isna().all()
+
+
+@pytest.mark.parametrize("units", [10, 20, 50, 200])
+@pytest.mark.parametrize("heavy", [False, True])
+def test_intervals_of_agreement_cover(units, heavy):
+    """Gamma weights and scores that share a part; Fisher's own error covers 80 % of these."""
+    from conceptlab.analysis.overlap import _interval, _standard
+
+    def pair(rng, size):
+        if not heavy:
+            both = rng.normal(size=(3, *size))
+            return both[0] + both[1], both[0] + both[2]
+        both = rng.gamma(1.0, size=(3, *size))
+        return both[0] + both[1], both[0] + both[2]
+
+    x, y = (_standard(side) for side in pair(np.random.default_rng(units), (2000, units)))
+    low, high = _interval(x, y, np.einsum("ck,ck->c", x, y))
+    assert 0.92 <= ((low <= 0.5) & (0.5 <= high)).mean() <= 0.98
 
 
 def test_units_that_agree_are_found_and_others_at_the_level_of_chance():

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from conceptlab.analysis.embedding import ConceptSimilarities, items_of
-from conceptlab.analysis.rsa import rsa
+from conceptlab.analysis.rsa import MEASURES, rsa
 from conceptlab.errors import InputError
 
 METHODS = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
@@ -44,29 +44,14 @@ def test_ties_share_their_rank_and_count_as_no_agreement_in_tau_a():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_resamples_are_those_of_repeated_items_without_their_own_pairs(method):
-    from conceptlab.analysis.embedding import items_of
-    from conceptlab.analysis.rsa import MEASURES
-
+def test_without_items_is_the_value_of_the_others(method):
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=(9, 4)), rng.normal(size=(9, 5))
     statistic = MEASURES[method].make(items_of(a, "a"), items_of(b, "b"))
-    times = np.array([2, 0, 1, 1, 0, 3, 1, 1, 0])
-    drawn = np.repeat(np.arange(9), times)
-    x, y = [], []
-    for p, i in enumerate(drawn):
-        for j in drawn[:p]:
-            if i != j:
-                x.append(pairs(a[[j, i]])[0])
-                y.append(pairs(b[[j, i]])[0])
-    x, y = np.round(x, 12), np.round(y, 12)
-    if method == "kendall":  # of tau-a all couples of different pairs count, repeated ones are none
-        names = [(min(i, j), max(i, j)) for p, i in enumerate(drawn) for j in drawn[:p] if i != j]
-        couples = [(p, q) for p in range(len(x)) for q in range(p) if names[p] != names[q]]
-        wanted = np.mean([np.sign(x[p] - x[q]) * np.sign(y[p] - y[q]) for p, q in couples])
-    else:
-        wanted = METHODS[method](x, y)[0]
-    assert statistic.resampled(times) == pytest.approx(wanted, abs=1e-9)
+    for group in ([0], [2, 7], [8]):
+        kept = np.delete(np.arange(9), group)
+        wanted = rsa(a[kept], b[kept], method, draws=0).value
+        assert statistic.without(np.array(group)) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_a_permuted_statistic_is_that_of_permuted_rows():
@@ -112,7 +97,7 @@ def test_values_are_those_of_rsatoolbox():
         assert rsa(a, b, method, draws=0).value == pytest.approx(wanted, abs=1e-10), method
 
 
-def test_resamples_of_many_items_differ_little_from_those_of_their_exact_ranks(monkeypatch):
+def test_values_without_some_of_many_items_differ_little_from_those_of_exact_ranks(monkeypatch):
     from conceptlab.analysis import rsa as module
 
     rng = np.random.default_rng(3)
@@ -123,6 +108,7 @@ def test_resamples_of_many_items_differ_little_from_those_of_their_exact_ranks(m
     monkeypatch.setattr(module, "MANY", 100)
     binned = module._Correlation(*items, ranked=True)
     for _ in range(10):
-        times = np.bincount(rng.integers(0, 120, 120), minlength=120)
-        assert binned.resampled(times) == pytest.approx(exact.resampled(times), abs=1e-3)
-    assert binned.resampled(np.ones(120, dtype=int)) == pytest.approx(exact.value(), abs=1e-3)
+        group = rng.choice(120, 12, replace=False)
+        assert binned.without(group) == pytest.approx(exact.without(group), abs=1e-3)
+    none = np.empty(0, dtype=int)
+    assert binned.without(none) == pytest.approx(exact.value(), abs=1e-3)

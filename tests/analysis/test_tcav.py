@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from conceptlab.analysis.tcav import COLUMNS, tcav
 from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
+from conceptlab.numerics.intervals import jeffreys
 from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
 from conceptlab.probes.cav import picture_cavs
 from conceptlab.vectors import ConceptVectors, Space
@@ -170,7 +171,8 @@ def test_one_vector_on_a_linear_network(linear):
     assert first["sensitivity"].iloc[2] == pytest.approx(
         head[0] @ head[1] / np.linalg.norm(head[1]), abs=1e-5
     )
-    assert first["interval"].tolist()[:2] == [(1, 1), (0, 0)]
+    n = first["n"].iloc[0]
+    assert_allclose(first["interval"].tolist()[:2], [jeffreys(n, n), jeffreys(0, n)], atol=1e-12)
     assert table["kind"].unique().tolist() == ["segmentation"]
     assert table["accuracy"].isna().all()
 
@@ -360,14 +362,12 @@ def test_intervals(curved):
     assert again["interval"].tolist() == few["interval"].tolist()
 
 
-def test_the_interval_over_images_is_that_of_a_bootstrap(curved):
+def test_the_interval_over_images_is_that_of_a_proportion(curved):
     batch = pictures(60, seed=1)
     direction = np.ones((1, UNITS))
     row = tcav(curved, {"one": batch}, plain(curved, direction), random=6).iloc[0]
     slope = gradients(curved, batch, 1).sum(axis=(2, 3)) @ direction[0]
-    draw = np.random.default_rng(0)
-    means = [(slope[draw.integers(60, size=60)] > 0).mean() for _ in range(4000)]
-    assert_allclose(row["interval"], np.quantile(means, [0.025, 0.975]), atol=0.035)
+    assert_allclose(row["interval"], jeffreys((slope > 0).sum(), 60), atol=1e-9)
 
 
 def test_what_is_taken_for_random(curved):

@@ -4,12 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from conceptlab.numerics.metrics import (
-    bootstrap_sums,
-    interval,
-    iou,
-    mean_interval,
-)
+from conceptlab.numerics.metrics import bootstrap_sums, iou
 
 masks = arrays(bool, (5, 5))
 
@@ -25,23 +20,9 @@ def test_iou_of_counts_is_iou_of_masks(first, second):
         assert 0 <= value <= 1
 
 
-def test_interval_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(200):
-        values = rng.exponential(size=80)
-        low, high = mean_interval(values, 200, rng)
-        hits += low <= 1.0 <= high
-    assert 0.86 <= hits / 200 <= 0.99
-
-
 @given(st.integers(0, 100))
 def test_bootstrap_sums_keep_the_mean(seed):
     values = np.arange(12.0).reshape(6, 2)
     sums = bootstrap_sums(values, 400, np.random.default_rng(seed))
     assert sums.shape == (400, 2)
     np.testing.assert_allclose(sums.mean(0), values.sum(0), rtol=0.1)
-
-
-def test_interval_of_nothing_finite_is_nan():
-    assert all(np.isnan(interval(np.array([np.nan, np.nan]))))

@@ -354,7 +354,7 @@ def write_run(folder):
         "units": units, "subsets": subsets, "nearest": _by_layer(_nearest),
         "arithmetic": _by_layer(lambda: sums), "detectors": _detectors(),
         "distances": _distances(), "distances_by_category": parts,
-        "saturation": saturation(subsets, draws=50),
+        "saturation": saturation(subsets),
         "distributions": iou_distribution(per_image), **_overlap(rng), **_pairs(),
         **_effects(rng), **_looks(),
     }  # fmt: skip
