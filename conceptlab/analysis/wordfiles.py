@@ -7,6 +7,7 @@ what a file is, its content says, not its name.
 import gzip
 import hashlib
 import io
+import logging
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -25,9 +26,12 @@ Floats = NDArray[np.float64]
 Pairs = Iterator[tuple[str, Floats]]
 T = TypeVar("T")
 PEEK = 1 << 16  # bytes that tell the format
+log = logging.getLogger(__name__)
+
 LONGEST = 4096  # bytes of a word
 WIDEST = 100_000  # numbers of a word
 READ = 1 << 20  # bytes at a time
+MARK = b"\xef\xbb\xbf"  # that a file is UTF-8, as some editors write
 NUMERIC = b"0123456789+-.eE "
 
 
@@ -91,7 +95,11 @@ class _Hashed(io.RawIOBase):
 
 def _pairs(file: "io.BufferedReader[Any]", path: Path, wanted: Collection[str]) -> Pairs:
     """Wanted words with their vectors, and the first word's in any case, for its length."""
+    if file.peek(PEEK)[:3] == MARK:
+        file.read(len(MARK))
     start = file.peek(PEEK)[:PEEK]
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path} is UTF-16 by its first bytes: save it as UTF-8")
     first, _, body = start.partition(b"\n")
     header = first.split()
     if len(header) != 2 or not all(part.isdigit() for part in header):
@@ -114,20 +122,26 @@ def _is_text(body: bytes, size: int) -> bool:
 def _text(
     file: IO[bytes], header: tuple[int, int] | None, path: Path, wanted: Collection[str]
 ) -> Pairs:
-    """Lines of a word and its numbers; a word may hold spaces, its numbers stand last."""
+    """Lines of a word and its numbers; a word may hold spaces, its numbers stand last.
+
+    A word that is no UTF-8 can be nobody's; how many there are is told.
+    """
     size = header[1] if header else 0
-    seen, asked = 0, {word.encode() for word in wanted}
+    seen, foreign, asked = 0, 0, {word.encode() for word in wanted}
     for number, raw in enumerate(_bar(file), 2 if header else 1):
         line = raw.rstrip()
         if not line:
             continue
         seen += 1
         size = size or len(line.split()) - 1
+        foreign += not _is_unicode(line)
         try:
             if seen == 1 or not _is_plain(line, size, asked):
                 yield _parsed(line, size)
         except ValueError as error:
-            raise InputError(f"{path}, line {number}: {_reason(error)}") from error
+            raise InputError(f"{path}, line {number}: {error}") from error
+    if foreign:
+        log.warning("%s: %d of %d words are no UTF-8, and are left out", path, foreign, seen)
     if header and seen != header[0]:
         raise InputError(f"{path} holds {seen} words where its first line says {header[0]}")
 
@@ -140,13 +154,8 @@ def _bar(items: Iterable[T]) -> Iterable[T]:
 
 
 def _is_plain(line: bytes, size: int, asked: Collection[bytes]) -> bool:
-    """Whether a line is none of ours and looks sound, at a fiftieth of the cost of reading it.
-
-    Raises:
-        ValueError: its word is no UTF-8.
-    """
+    """Whether a line is none of ours and looks sound, at a fiftieth of the cost of reading it."""
     word, _, values = line.partition(b" ")
-    word.decode()
     sound = values.count(b" ") == size - 1 and not values.translate(None, NUMERIC)
     return sound and word not in asked
 
@@ -168,7 +177,15 @@ def _parsed(line: bytes, size: int) -> tuple[str, Floats]:
     vector = np.array(parts[1:], dtype=np.float64)
     if not np.isfinite(vector).all():
         raise ValueError("a number that is not finite")
-    return parts[0].decode(), vector
+    return parts[0].decode(errors="replace"), vector
+
+
+def _is_unicode(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_number(word: bytes) -> bool:
@@ -177,10 +194,6 @@ def _is_number(word: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _reason(error: ValueError) -> str:
-    return "a word that is no UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _binary(file: IO[bytes], count: int, size: int, path: Path, wanted: Collection[str]) -> Pairs:

@@ -61,13 +61,15 @@ def describe(data: DataArg) -> None:
 @data_app.command("validate")
 def validate(data: DataArg) -> None:
     """Say what is wrong, file by file. Exit 2 if anything is; remarks stop nothing."""
+    from conceptlab.data.base import grouped
+
     problems = open_data(data).validate()
     wrong = [p for p in problems if p.severity == "error"]
     if options.json:
         rows = [{"file": p.file, "message": p.message, "severity": p.severity} for p in problems]
         typer.echo(json.dumps({"errors": len(wrong), "problems": rows}))
     else:
-        for p in problems:
+        for p in grouped(problems):
             typer.echo(f"{p.severity}: {p.file}: {p.message}")
         counts = {"error": len(wrong), "remark": len(problems) - len(wrong)}
         typer.echo(", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items()))

@@ -89,7 +89,9 @@ ModelArg = Annotated[
 DataArg = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="scenes[:n=1000,seed=0], folder:PATH[,colors=true], broden:PATH"
+        metavar="DATA",
+        help="scenes[:n=1000,seed=0], folder:PATH[,colors=true], broden:PATH or pictures:PATH (no "
+        'labels); a PATH with , or = in it is written \'"PATH"\'.',
     ),
 ]
 LayersOpt = Annotated[

@@ -15,7 +15,7 @@ def load_data(spec: str) -> ProbeDataset:
 
     Args:
         spec: `scenes[:n=1000,seed=0]`, `folder:PATH[,colors=true]`, `broden:PATH`, or
-            `pictures:PATH` (no labels).
+            `pictures:PATH` (no labels); a path that holds a comma or '=' in double quotes.
 
     Raises:
         InputError: an unknown source or option.

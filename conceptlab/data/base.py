@@ -1,6 +1,8 @@
 """Probe data sets: pictures, the concepts that they show, and where."""
 
 import hashlib
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -66,6 +68,30 @@ class Problem:
         """What an error says of a file of a folder, without the file's place in front."""
         text = str(error).removeprefix(f"{file}").removeprefix(":").strip()
         return cls(str(file.relative_to(root)), text)
+
+
+def grouped(problems: Sequence[Problem], most: int = 3) -> list[Problem]:
+    """Problems to be read: one systematic mistake once, with some files and how many more.
+
+    Alike are those of one severity and folder whose messages differ in numbers at most.
+
+    >>> [p.file for p in grouped([Problem(f"a/{i}.png", f"has {i} rows") for i in range(9)])]
+    ['a/0.png, a/1.png, a/2.png and 6 more']
+    """
+    groups: dict[tuple[str, str, str], list[Problem]] = {}
+    for own in problems:
+        kind = own.severity, os.path.dirname(own.file), re.sub(r"\d+", "0", own.message)
+        groups.setdefault(kind, []).append(own)
+    shown: list[Problem] = []
+    for alike in groups.values():
+        if len(alike) <= most + 1:
+            shown += alike
+            continue
+        same = len({own.message for own in alike}) == 1
+        message = alike[0].message + ("" if same else " (the others likewise)")
+        files = ", ".join(own.file for own in alike[:most]) + f" and {len(alike) - most} more"
+        shown.append(Problem(files, message, alike[0].severity))
+    return shown
 
 
 class ProbeDataset(ABC):
@@ -290,27 +316,66 @@ SOURCES: Registry[Any] = Registry("data source")
 def parse_spec(spec: str) -> tuple[str, str, dict[str, str]]:
     """A specification's source, path and options.
 
+    A path that holds a comma or '=' is written in double quotes; without them, the longest
+    beginning that is a folder is the path.
+
     >>> parse_spec("folder:/a/b,colors=true")
     ('folder', '/a/b', {'colors': 'true'})
+    >>> parse_spec('folder:"/a,b=c",colors=true')
+    ('folder', '/a,b=c', {'colors': 'true'})
     >>> parse_spec("scenes:n=10,seed=3")
     ('scenes', '', {'n': '10', 'seed': '3'})
 
     Raises:
-        InputError: an option without '=' or given twice.
+        InputError: an option without '=' or given twice, a quotation mark that is not closed.
+    """
+    source, path, rest = split_spec(spec)
+    options: dict[str, str] = {}
+    for part in rest.split(",") if rest else []:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise InputError(f"{spec!r}: after the path come options as key=value; got {part!r}")
+        if key in options:
+            raise InputError(f"{spec!r}: {key} is given twice")
+        options[key] = value
+    return source, path, options
+
+
+def split_spec(spec: str, base: Path | None = None) -> tuple[str, str, str]:
+    """A specification's source, path without quotation marks, and options as they are written.
+
+    Args:
+        spec: see `parse_spec`.
+        base: what paths are relative to; the working folder if not given.
+
+    Raises:
+        InputError: a quotation mark that is not closed.
     """
     source, _, rest = spec.partition(":")
-    path, options = "", {}
-    for place, part in enumerate(rest.split(",") if rest else []):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if equals and (place > 0 or key.isidentifier()):
-            if key in options:
-                raise InputError(f"{spec!r}: {key} is given twice")
-            options[key] = value
-        elif place == 0:
-            path = part
-        else:
-            raise InputError(f"{spec!r}: after the path come options as key=value; got {part!r}")
-    return source, path, options
+    if rest.startswith('"'):
+        path, closed, options = rest[1:].partition('"')
+        if not closed or options[:1] not in ("", ","):
+            raise InputError(f"{spec!r}: a path in quotation marks ends with one, then ,key=value")
+        return source, path, options[1:]
+    commas = [place for place, letter in enumerate(rest) if letter == ","]
+    for end in (len(rest), *reversed(commas)):
+        if os.path.isdir(Path(base or ".", os.path.expanduser(rest[:end]))) and rest[:end].strip():
+            return source, rest[:end], rest[end + 1 :]
+    first, _, options = rest.partition(",")
+    key, equals, _ = first.partition("=")
+    if equals and key.strip().isidentifier():
+        return source, "", rest
+    return source, first, options
+
+
+def join_spec(source: str, path: str, options: str) -> str:
+    """What `split_spec` takes apart.
+
+    >>> join_spec("folder", "/a,b", "colors=true")
+    'folder:"/a,b",colors=true'
+    """
+    odd = any(letter in path for letter in ",=") and '"' not in path
+    return f"{source}:" + (f'"{path}"' if odd else path) + (f",{options}" if options else "")
 
 
 def take_options(spec: str, given: dict[str, str], known: Sequence[str]) -> None:

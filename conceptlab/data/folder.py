@@ -6,7 +6,9 @@ if there is one, `scenes.csv` (image,scene).
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,8 @@ from conceptlab.errors import ConceptlabError, DataError, InputError
 from conceptlab.numerics.parallel import ordered_map
 
 IGNORE = "ignore"
+LARGE = 1 << 24  # pixels of a picture that is read alone when all are checked
+AT_ONCE = 1 << 20  # pixels
 
 
 @SOURCES.register("folder")
@@ -93,11 +97,12 @@ class FolderDataset(ProbeDataset):
     def labels(self, i: int) -> Labels:
         """The labels of picture i: one plane of classes, and one of colours if asked for."""
         item = self._items[i]
-        classes = self._classes_of(item)
-        ignored = classes == -2
-        height, width = classes.shape
+        indices = read_index_map(item.label)
+        height, width = indices.shape
         planes = np.empty((self.planes, height, width), dtype=np.int32)
-        np.maximum(classes, -1, out=planes[0])
+        self._fill(item, indices, planes[0])
+        ignored = planes[0] == -2
+        np.maximum(planes[0], -1, out=planes[0])
         if self.colors:
             picture = read_image(item.image)
             check_aspects(picture.size, item.label, (width, height))
@@ -119,18 +124,23 @@ class FolderDataset(ProbeDataset):
         problems = list(self.problems)
         known = {problem.file for problem in problems}
         used = np.zeros(len(self.catalogue), dtype=bool)
+        alone = Lock()  # so that as many large ones as there are threads are not in memory at once
 
         def read(i: int) -> tuple[list[Problem], NDArray[np.int64]]:
             item = self._items[i]
             shown = np.empty(0, dtype=np.int64)
             try:
-                self.image(i)
+                width, height = displayed(item.image)
+                with alone if width * height > LARGE else nullcontext():
+                    self.image(i)
             except ConceptlabError as error:
                 return [Problem.of(self.root, item.image, error)], shown
             if str(item.label.relative_to(self.root)) in known:
                 return [], shown
             try:
-                return [], self.image_concepts(i)
+                width, height = displayed(item.label)
+                with alone if width * height > LARGE else nullcontext():
+                    return [], self.image_concepts(i)
             except ConceptlabError as error:
                 return [Problem.of(self.root, item.label, error)], shown
 
@@ -196,23 +206,25 @@ class FolderDataset(ProbeDataset):
         self._scene_bit = 1 << self.categories.index("scene") if self._scenes else 0
         return table
 
-    def _classes_of(self, item: Item) -> NDArray[np.int32]:
-        """(h, w) concept ids of a label map, -2 for 'ignore'.
+    def _fill(self, item: Item, indices: NDArray[Any], classes: NDArray[np.int32]) -> None:
+        """Put the concept ids of a label map (h, w) into `classes`, -2 for 'ignore'.
 
         Raises:
             DataError: an index that classes.csv lacks.
         """
-        indices = read_index_map(item.label)
         if indices.dtype.itemsize > 2 and (indices.min() < 0 or indices.max() >= len(self._table)):
             raise DataError(f"{item.label}: class indices lie in 0..65535")
-        classes: NDArray[np.int32] = self._table[indices]
+        rows = max(1, AT_ONCE // indices.shape[1])
+        for first in range(
+            0, len(indices), rows
+        ):  # an index takes eight bytes
+            classes[first : first + rows] = self._table[indices[first : first + rows]]
         unknown = np.unique(indices[classes == -3])
         if len(unknown):
             raise DataError(
                 f"{item.label} has index {unknown[0]}, which is not in classes.csv: add a row "
                 f"'{unknown[0]},NAME,CATEGORY' (category {IGNORE} for unlabelled pixels)"
             )
-        return classes
 
 
 def _read_classes(path: Path) -> pd.DataFrame:

@@ -195,7 +195,7 @@ def data_folder(path: str) -> Path:
         DataError: it is not there.
     """
     folder = Path(path).expanduser()  # no shell expands ~ behind a colon
-    if not path or not folder.is_dir():
+    if not path or not os.path.isdir(folder):
         raise DataError(f"there is no folder {path or '(no path given)'} to read data from")
     return folder
 

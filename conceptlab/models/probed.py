@@ -333,13 +333,24 @@ class ProbedModel:
         except Exception as error:  # a network may raise anything; say which and where
             raise ModelError(
                 f"{self.spec} cannot run on a {size} x {size} picture of float32 values "
-                f"({first_line(error)}); another size is given with --size"
+                f"({first_line(error)}); {_advice(self.module, self.preprocessing.channels)}"
             ) from error
         finally:
             for handle in handles:
                 handle.remove()
         runs_once(self.module, [name for name, row in found.items() if row["calls"] == 1])
         return pd.DataFrame(list(found.values()), columns=LAYER_COLUMNS)
+
+
+def _advice(module: nn.Module, channels: int) -> str:
+    """What to give for a network that does not take its pictures."""
+    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+    if first is None or first.in_channels == channels or first.groups > 1:
+        return "another size is given with --size"
+    wanted = first.in_channels
+    if wanted not in MODES:
+        return f"it takes {wanted} channels, and pictures have 1, 3 or 4"
+    return f"it takes {wanted} channels: give as many numbers with --mean and --std"
 
 
 LAYER_COLUMNS = [

@@ -65,8 +65,11 @@ class ModelSettings:
             raise InputError("layers name at least one layer, and none is empty")
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if values and (len(values) != 3 or not all(map(math.isfinite, values))):
-                raise InputError(f"{name} takes three finite numbers; got {list(values)}")
+            if len(values) not in (0, 1, 3, 4) or not all(map(math.isfinite, values)):
+                raise InputError(
+                    f"{name} takes three finite numbers, one for grey or four for RGBA; got "
+                    f"{list(values)}"
+                )
         _at_least(0, size=self.size)
         _at_least(1, batch_size=self.batch_size)
         _one_of(DTYPES, dtype=self.dtype)

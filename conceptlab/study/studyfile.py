@@ -131,16 +131,19 @@ def _shortened(value: Any) -> str:
 
 def _relative(study: Study, folder: Path) -> Study:
     """The study with its paths made absolute."""
+    from conceptlab.data.base import join_spec, split_spec
 
     def place(text: str) -> str:
         return str(folder / os.path.expanduser(text))
 
     def spec(text: str) -> str:
         kind, colon, rest = text.partition(":")
-        if kind not in ("folder", "broden", "pictures", "file") or not colon:
+        if kind == "file" and colon:
+            return f"file:{place(rest)}"
+        if kind not in ("folder", "broden", "pictures") or not colon:
             return text
-        path, comma, options = rest.partition(",")
-        return f"{kind}:{place(path)}{comma}{options}"
+        _, path, options = split_spec(text, folder)
+        return join_spec(kind, place(path), options) if path else text
 
     models = tuple(
         replace(m, spec=spec(m.spec), weights=place(m.weights) if m.weights else "")

@@ -108,9 +108,8 @@ def broken():
         "long line": (text(True).replace(b"sky 0.5", b"sky 0.5 0.5"), "line 6: 4 numbers where"),
         "no number": (text(False).replace(b"-1.5", b"abc"), "line 5: 'abc' is no number"),
         "not finite": (text(False).replace(b"-1.5", b"nan"), "line 5: a number that is not finite"),
-        "bytes": (text(False).replace(b"sky", b"\xff\xfe"), "line 5: a word that is no UTF-8"),
         "at the start": (text(True).replace(b"dog 1.0", b"dog x"), "line 2: 'x' is no number"),
-        "bytes at the start": (text(True).replace(b"dog", b"d\xff"), "line 2: a word that is no"),
+        "UTF-16": (text(False).decode().encode("utf-16"), "is UTF-16 by its first bytes: save it"),
         "too few": (text(True).replace(b"7 3", b"9 3"), "7 words where its first line says 9"),
         "too many": (text(True).replace(b"7 3", b"5 3"), "7 words where its first line says 5"),
         "wider": (text(True).replace(b"7 3", b"7 5"), "line 2: 3 numbers where the file has 5"),
@@ -141,7 +140,7 @@ def test_broken_files_are_refused_with_their_line(tmp_path, case):
         read(tmp_path, body, {"sky"})
 
 
-@pytest.mark.parametrize("case", ["short line", "long line", "no number", "not finite", "bytes"])
+@pytest.mark.parametrize("case", ["short line", "long line", "no number", "not finite"])
 def test_a_line_that_nobody_asks_for_is_not_broken_either(tmp_path, case):
     body, said = broken()[case]
     with pytest.raises(InputError, match=said):
@@ -174,3 +173,18 @@ def test_memory_does_not_grow_with_the_vocabulary(tmp_path, form):
         tracemalloc.stop()
         assert len(found) == 2
     assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("word", [b"dog", b"sky"])
+def test_a_word_that_is_no_utf_8_costs_itself_alone(tmp_path, caplog, header, word):
+    found, size, _ = read(tmp_path, text(header).replace(word, b"d\xff\xfe"))
+    assert (set(found), size) == (set(WORDS) - {word.decode()}, 3)
+    assert "1 of 7 words are no UTF-8, and are left out" in caplog.text
+
+
+@pytest.mark.parametrize("body", [text(True), text(False)])
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path, body):
+    found, size, _ = read(tmp_path, b"\xef\xbb\xbf" + body)
+    assert (set(found), size) == (set(WORDS), 3)
+    assert found["dog"].tolist() == WORDS["dog"]

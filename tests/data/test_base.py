@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conceptlab.data import base, load_data
-from conceptlab.data.base import Labels, parse_spec, take_options
+from conceptlab.data.base import (
+    Labels,
+    Problem,
+    grouped,
+    join_spec,
+    parse_spec,
+    split_spec,
+    take_options,
+)
 from conceptlab.errors import DataError, InputError
 from conceptlab.numerics.geometry import Geometry
 
@@ -187,3 +195,29 @@ def test_options_by_name():
         take_options("x:b=1", {"b": "1"}, ["a"])
     with pytest.raises(InputError, match="unknown option 'b'; known: none"):
         take_options("x:b=1", {"b": "1"}, [])
+
+
+def test_a_path_with_commas_and_equals_signs(tmp_path):
+    odd = tmp_path / "a=1,b=c"
+    odd.mkdir()
+    (tmp_path / "a").mkdir()
+    for spec in (f"folder:{odd},colors=true", f'folder:"{odd}",colors=true'):
+        assert parse_spec(spec) == ("folder", str(odd), {"colors": "true"})
+    assert parse_spec(f"pictures:{odd}") == ("pictures", str(odd), {})
+    assert parse_spec(f"folder:{tmp_path / 'a'},val=test")[2] == {"val": "test"}
+    assert split_spec("folder:a=1,b=c,val=test", tmp_path) == ("folder", "a=1,b=c", "val=test")
+    for path, options in (("/x,y", "val=test"), ("/x=y", ""), ("/x", "")):
+        assert split_spec(join_spec("folder", path, options)) == ("folder", path, options)
+    for wrong in ('folder:"a', 'folder:"a"b', 'folder:"a",b'):
+        with pytest.raises(InputError, match=r"quotation marks|key=value"):
+            parse_spec(wrong)
+
+
+def test_one_mistake_in_many_files_is_told_once():
+    alike = [Problem(f"labels/p{i}.png", f"is {i} x 8") for i in range(40)]
+    other = [Problem("labels/q.png", "is missing"), Problem("labels/r.png", "is {} x 8", "remark")]
+    first, *rest = grouped([*alike, *other])
+    assert first.file == "labels/p0.png, labels/p1.png, labels/p2.png and 37 more"
+    assert first.message == "is 0 x 8 (the others likewise)"
+    assert rest == other
+    assert grouped(alike[:4]) == alike[:4]

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from conceptlab.data import load_data
+from conceptlab.data.read import IMAGES
 from conceptlab.errors import DataError, InputError
 
 
@@ -52,3 +53,38 @@ def test_a_folder_that_is_missing_or_empty(tmp_path):
         load_data(f"pictures:{tmp_path}")
     with pytest.raises(InputError, match="unknown option"):
         load_data(f"pictures:{tmp_path},colors=true")
+
+
+def test_linked_folders_are_read_once(folder, tmp_path_factory):
+    far = tmp_path_factory.mktemp("far")
+    Image.new("RGB", (8, 6)).save(far / "z.webp")
+    (folder / "link").symlink_to(far)
+    (folder / "sub" / "up").symlink_to(folder)  # a loop
+    (folder / "self").symlink_to("self")
+    data = load_data(f"pictures:{folder}")
+    names = ["train/a.jpg", "train/b.png", "train/link/z.webp", "train/sub/a.jpg"]
+    assert data.names.tolist() == names
+    assert [p.severity for p in data.validate()] == ["remark"] * 2  # notes.txt, self
+
+
+def test_every_format_that_is_named(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    for ending in IMAGES:
+        Image.fromarray(pixels).save(tmp_path / f"a{ending.upper()}")
+    data = load_data(f"pictures:{tmp_path}")
+    assert len(data) == len(IMAGES)
+    assert {data.image(i).size for i in range(len(data))} == {(8, 6)}
+    assert data.validate() == []
+
+
+def test_folders_called_by_splits_are_the_splits(tmp_path):
+    for name in ("val/b.png", "train/c/a.png", "train/c/b.png", "test/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+    data = load_data(f"pictures:{tmp_path}")
+    assert data.names.tolist() == ["train/c/a.png", "train/c/b.png", "val/b.png", "test/a.png"]
+    assert data.splits.tolist() == ["train", "train", "val", "test"]
+    Image.new("RGB", (8, 6)).save(tmp_path / "z.png")  # then they are folders as any other
+    data = load_data(f"pictures:{tmp_path}")
+    assert set(data.splits) == {"train"}
+    assert "train/train/c/a.png" in data.names

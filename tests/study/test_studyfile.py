@@ -52,6 +52,16 @@ def test_paths_are_relative_to_the_file(study_of, tmp_path, path):
     assert study_of(study_toml(found), "again.toml").data == found.data
 
 
+def test_pictures_and_odd_paths_are_relative_to_the_file(study_of, tmp_path):
+    for given, made in (
+        ("pictures:imgs", f"pictures:{tmp_path}/imgs"),
+        ('folder:\\"a,b=c\\",val=test', f'folder:"{tmp_path}/a,b=c",val=test'),
+    ):
+        found = study_of(LEAST.replace('"scenes"', f'"{given}"'))
+        assert found.data.spec == made
+        assert study_of(study_toml(found), "again.toml").data == found.data
+
+
 def test_an_absolute_path_stays(study_of):
     assert study_of(LEAST.replace('"scenes"', '"broden:/b"')).data.spec == "broden:/b"
 
