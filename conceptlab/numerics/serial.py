@@ -10,6 +10,8 @@ from conceptlab.numerics.metrics import ratio
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 LAGS = 200  # places apart at most
+ROUNDS = 10  # of a fixed point
+MOST = 0.97  # correlation of neighbours that is believed
 OWN = 50.0  # pairs at which a series' own correlation counts as much as that of all together
 
 
@@ -20,8 +22,9 @@ def effective_number(values: NDArray[Any], series: Integers, places: Integers) -
     values so many places apart is measured over all series together, so that short ones are not
     judged by their own noise, and is drawn towards a series' own where that is long. Lags count up
     to the first at which the common correlation is not above its standard error (an initial
-    positive sequence, Geyer 1992, "Practical Markov chain Monte Carlo", section 3.3). A mean of n
-    then varies as that of n / (1 + 2 sum of correlations) independent values does.
+    positive sequence, Geyer 1992, "Practical Markov chain Monte Carlo", section 3.3), and for no
+    less than those of a first-order autoregression, which few images would hide. A mean of n then
+    varies as that of n / (1 + 2 sum of correlations) independent values does.
 
     Args:
         values: (J,) scores, or their influence on a score, of all series.
@@ -33,7 +36,7 @@ def effective_number(values: NDArray[Any], series: Integers, places: Integers) -
 
     >>> values = np.repeat([0.0, 1.0, 0.0, 1.0, 1.0, 0.0], 20)  # twenty frames alike
     >>> effective_number(values, np.zeros(120, int), np.arange(120)).round()
-    array([8.])
+    array([4.])
     """
     order = np.lexsort((places, series))
     values, series = np.asarray(values, dtype=np.float64)[order], series[order]
@@ -43,21 +46,48 @@ def effective_number(values: NDArray[Any], series: Integers, places: Integers) -
     varied = np.bincount(series, scores**2) > 0
     span = int(places.max(initial=-1)) + 1
     keys = series * 2 * span + places  # so far apart that no lag leads from one series to another
-    product, weight = np.zeros(len(count)), np.zeros(len(count))
+    product, weight, least = np.zeros(len(count)), np.zeros(len(count)), np.ones(len(count))
     for lag in range(1, min(LAGS, span // 2) + 1):
         first = np.flatnonzero(varied[series])
         after = np.searchsorted(keys, keys[first] + lag)
         there = keys[np.minimum(after, len(keys) - 1)] == keys[first] + lag
         first, after = first[there], after[there]
-        found = _correlations(scores[first] * scores[after], series[first], places[first], count)
-        if found is None:
+        own = _correlations(scores[first] * scores[after], series[first], places[first], count)
+        if own is None:
             break
-        pairs = 2 * ratio(np.bincount(series[first], minlength=len(count)), count)
-        product += pairs * found
-        weight += pairs
+        number = np.bincount(series[first], minlength=len(count))
+        if lag == 1:
+            neighbours = number / np.maximum(count - 1, 1)
+            common = float((scores[first] * scores[after]).mean())
+            least += neighbours * (_persistent(common, count[varied & (count > 0)], count) - 1)
+        pairs = 2 * ratio(number, count)
+        product += np.nan_to_num(pairs * own)
+        weight += np.nan_to_num(pairs)
     # means that are estimated take as much out of every product as they vary themselves
     factor = (1 + product) / np.maximum(1 + (product - weight) / np.maximum(count, 1), 1e-3)
-    return count / np.clip(factor, 1.0, np.maximum(count, 1.0))
+    found: Floats = np.clip(np.maximum(factor, least), 1.0, np.maximum(count, 1.0))
+    return np.asarray(count / found)
+
+
+def _persistent(found: float, lengths: Floats, count: Floats) -> Floats:
+    """(S,) factor of the variance of a mean of so many values of a first-order autoregression.
+
+    Its correlation is the one that, on average, shows as `found` in series of such lengths, whose
+    means are estimated.
+    """
+
+    def factor(correlation: float, n: Floats) -> Floats:
+        sure = np.maximum(n, 1.0)
+        tail = 2 * correlation * (1 - correlation**sure) / (sure * (1 - correlation) ** 2)
+        grown: Floats = (1 + correlation) / (1 - correlation) - tail
+        return grown
+
+    length = np.array([(lengths**2).sum() / lengths.sum()])
+    correlation = max(found, 0.0)
+    for _ in range(ROUNDS):
+        taken = float(min(factor(correlation, length)[0] / length[0], 0.9))
+        correlation = min(max(found * (1 - taken) + taken, 0.0), MOST)
+    return factor(correlation, count)
 
 
 def effective_rows(values: NDArray[Any]) -> Floats:

@@ -26,8 +26,8 @@ def test_number_is_that_of_the_formula(correlation):
     assert found == pytest.approx(n * (1 - correlation) / (1 + correlation), rel=0.15)
 
 
-@pytest.mark.parametrize("correlation", [0.3, 0.6])
-@pytest.mark.parametrize("n", [50, 200])
+@pytest.mark.parametrize("correlation", [0.3, 0.8])
+@pytest.mark.parametrize("n", [10, 50, 200])
 def test_intervals_of_neighbouring_frames_cover(correlation, n):
     hits, plain = [], []
     for seed in range(100):
@@ -35,8 +35,8 @@ def test_intervals_of_neighbouring_frames_cover(correlation, n):
         for worth, into in ((number(values), hits), (None, plain)):
             low, high = mean_bounds(values, worth)
             into.extend((low <= 0) & (0 <= high))
-    assert 0.92 <= np.mean(hits) <= 0.97
-    assert np.mean(plain) < 0.9  # what taking frames for independent images gives
+    assert 0.93 <= np.mean(hits) <= 0.98
+    assert np.mean(plain) < 0.92  # what taking frames for independent images gives
 
 
 def test_values_in_any_order_of_rows_and_series():
