@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from conceptlab.models.alone import alone
-from conceptlab.models.watch import watch
+from conceptlab.models.watch import evaluating, watch
 from conceptlab.numerics.sketch import CELLS, FIXED, Sketch
 
 if TYPE_CHECKING:
@@ -100,6 +100,37 @@ def run_sketches(
         for batch in filter(None, batches):
             run(model.prepare(list(batch.values())))
     return {layer: Sketch(np.concatenate(parts[layer]), types[layer], names) for layer in layers}
+
+
+def answers(model: "ProbedModel") -> list[float]:
+    """A few numbers of all that a network returns for the fixed pictures.
+
+    Its mean, its root mean square and a random sum of it, for each picture.
+    """
+    geometry = model.preprocessing.geometry
+    fixed = list(fixed_pictures(geometry.resize or geometry.size).values())
+    with torch.inference_mode(), _full_precision(model), evaluating(model.module):
+        returned = model.module(model.prepare(fixed))
+    parts = [part.float().cpu() for part in _floating(returned) if len(part) == len(fixed)]
+    if not parts:
+        return []
+    rows = torch.cat([part.reshape(len(fixed), -1) for part in parts], dim=1).double()
+    rows = rows.nan_to_num(0.0, 0.0, 0.0)  # numbers that JSON has
+    signs = np.unpackbits(_bytes("signs", rows.shape[1] // 8 + 1))[: rows.shape[1]]
+    along = (torch.from_numpy(signs.astype(np.float64)) * 2 - 1) / max(rows.shape[1], 1) ** 0.5
+    found = torch.stack([rows.mean(1), rows.square().mean(1).sqrt(), rows @ along], dim=1)
+    return [float(f"{value:.9g}") for value in found.flatten().tolist()]
+
+
+def _floating(returned: object) -> list[Tensor]:
+    """The floating-point tensors with rows in what a network returns."""
+    if isinstance(returned, Tensor):
+        return [returned] if returned.is_floating_point() and returned.ndim else []
+    if isinstance(returned, Mapping):
+        returned = list(returned.values())
+    if isinstance(returned, tuple | list):
+        return [tensor for part in returned for tensor in _floating(part)]
+    return []
 
 
 def _cells(grid: Tensor) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from conceptlab.errors import ConceptlabError, InputError, LayerError, ModelErro
 from conceptlab.models.alone import alone
 from conceptlab.models.field import FieldTracker, parameters_of
 from conceptlab.models.grid import first_tensor, grid_of, is_floating
-from conceptlab.models.identity import fingerprint_of, sketches
+from conceptlab.models.identity import answers, fingerprint_of, sketches
 from conceptlab.models.picture import see
 from conceptlab.models.source import first_line
 from conceptlab.models.watch import evaluating, runs_once, twice, watch
@@ -134,6 +134,10 @@ class ProbedModel:
             Layer to its sketch.
         """
         return sketches(self, self.resolve(layers), pictures)
+
+    def answers(self) -> list[float]:
+        """A few numbers of all that it returns for four fixed pictures; a pass of them."""
+        return answers(self)
 
     def space(self, layer: str, units: int) -> Space:
         """The space of vectors over a layer's activations, with what the layer does.

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from conceptlab.errors import InputError
 from conceptlab.keys import canonical
 from conceptlab.study.record import Names
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 Holds = dict[str, dict[str, Any]]
 TITLE = "title"  # for people
+ANSWERS = "answers to fixed pictures"
+ROUNDING = 1e-4  # of the largest answer
 NAMED = ", or give the network another name (--name, or name in [[models]])"
 
 
@@ -49,7 +53,7 @@ def holds_model(model: "ProbedModel", settings: "ModelSettings") -> Holds:
         settings: what it was loaded by.
     """
     title = " with ".join(filter(None, (model.spec, settings.weights)))
-    own = {TITLE: title, "fingerprint": model.fingerprint,
+    own = {TITLE: title, "fingerprint": model.fingerprint, ANSWERS: model.answers(),
            "preprocessing": canonical(model.preprocessing.spec())}  # fmt: skip
     return {"model": own}
 
@@ -78,7 +82,8 @@ def require_same(
     concerns["layer"] = concerns["model"] and record["layer"] == layer
     for what, have in record["holds"].items():
         want = holds.get(what, {})
-        fields = [k for k in sorted(have.keys() & want.keys() - {TITLE}) if have[k] != want[k]]
+        shared = sorted(have.keys() & want.keys() - {TITLE})
+        fields = [k for k in shared if not _alike(k, have[k], want[k])]
         if fields and concerns[what]:
             whose = {"data": "", "model": f"{model}: ", "layer": f"{model} {layer}: "}[what]
             more = "" if what == "data" else NAMED
@@ -88,7 +93,17 @@ def require_same(
             )
 
 
+def _alike(field: str, have: Any, want: Any) -> bool:
+    """Whether two values are the same; what networks answer, within rounding."""
+    if field != ANSWERS or have is None or want is None or len(have) != len(want):
+        return bool(have == want)
+    scale = max(map(abs, (*have, *want)), default=0.0)
+    return bool(np.allclose(have, want, rtol=0, atol=ROUNDING * scale, equal_nan=True))
+
+
 def _said(side: Mapping[str, Any], field: str) -> str:
     """A title, and a value that differs, of hashes the beginning."""
     value = str(side[field])
+    if field == ANSWERS:
+        value = ", ".join(f"{number:.4g}" for number in side[field][:3]) + ", ..."
     return f"{side[TITLE]} ({field} {value[:8] if len(value) == 64 else value})"
