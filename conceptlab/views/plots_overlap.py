@@ -37,7 +37,8 @@ def plot_saturation(
         subsets: columns task, category, units, score, of one model and layer.
         saturation: of the same, as `conceptlab.saturation` gives it.
         task: 'segment' or 'classify'.
-        ax: where to draw; x is logarithmic. Bars are 95 % intervals of the F of saturation.
+        ax: where to draw; x is logarithmic. Bars are 95 % intervals of the F of saturation,
+            up to all units where no F is surely enough.
     """
     ax = axes_or_new(ax)
     rows = subsets[subsets["task"] == task].dropna(subset=["score"])
@@ -50,7 +51,8 @@ def plot_saturation(
         if name in marks.index and np.isfinite(marks.loc[name, "units"]):
             mark = marks.loc[name]
             label += f": F = {mark['units']:.3g}"
-            reach = np.abs(np.array([[mark["low"]], [mark["high"]]], dtype=float) - mark["units"])
+            ends = np.minimum(mark[["low", "high"]].to_numpy(dtype=float), mark["most"])
+            reach = np.abs(ends[:, None] - mark["units"])
             ax.errorbar([mark["units"]], [mark["score"]], xerr=np.nan_to_num(reach), capsize=3,
                         marker=markers[name], color=colors[name], markersize=8,
                         markerfacecolor="white", linewidth=1.2, zorder=3)  # fmt: skip

@@ -36,6 +36,16 @@ def test_saturation_is_marked_on_its_curve(ax):
     assert len(saturation(table[table["category"] == "color"])) == 2  # the category, and all
 
 
+def test_an_interval_without_an_end_reaches_all_units(ax):
+    table = curves([[0.1, 0.2, 0.3, 0.4, 0.5]] * 2)
+    marks = saturation(table).assign(low=1.0, high=np.inf)
+    plots.plot_saturation(table, marks, "segment", ax=ax)
+    ax.figure.canvas.draw()
+    ends = ax.collections[0].get_segments()[0][:, 0]
+    np.testing.assert_allclose(ends, [1, 16])
+    assert ax.get_xlim()[1] < 64
+
+
 def test_curves_without_a_mark_are_drawn_alone(ax):
     table = curves([[0.1, 0.2, 0.3, 0.4, 0.5], [0.3, 0.4, 0.5, 0.6, 0.7]])
     plots.plot_saturation(table, saturation(table).head(0), "segment", ax=ax)
