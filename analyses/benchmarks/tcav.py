@@ -307,7 +307,9 @@ def others(on: Ground, rounds: int) -> None:
     found = on.turns(
         rounds, forward,
         lambda: cl.decompose(on.model, images, cavs, batch_size=BATCH),
-        lambda: cl.erase(on.model, images, cavs, batch_size=BATCH),
+        lambda: cl.erase(
+            on.model, images, cavs, batch_size=BATCH, reference=torch.cat(list(images.values()))
+        ),
     )  # fmt: skip
     count = int(cavs.vectors.usable.sum())
     note = f"{count} concepts, 2 classes, {EACH} images each"

@@ -28,6 +28,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +142,9 @@ def measured(
         null = counterparts(model, data, layer)
         sharp = cl.CavProbe(examples=EXAMPLES, penalty=SHARP).fit(acts, data).vectors
         erased = cl.erase(
-            model, images, sharp.select(concepts()), layer=layer, random=null
-        ).table
+            model, images, sharp.select(concepts()), layer=layer, random=null,
+            reference=list(chain.from_iterable(images.values())),
+        ).table  # fmt: skip
         erased["accuracy_change"] = erased["accuracy_after"] - erased["accuracy_before"]
         for ablation, own in erased.groupby("ablation"):
             kept = ["logit_change", "accuracy_change", "effect", "p_adjusted"]

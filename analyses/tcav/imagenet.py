@@ -34,6 +34,7 @@ and figures/: tcav-, families-, sankey-NETWORK-LAYER.png, erasure-, photos-NETWO
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ def erased(
     probe = cl.CavProbe(against="complement", penalty=SHARP, seed=seed)
     own, chance = (probe.fit(acts, data).vectors for data in (frames.much, frames.random))
     few = {name: rows[:: -(-len(rows) // ERASED_IMAGES)] for name, rows in images.items()}
-    found = cl.erase(network.model, few, own, random=chance, seed=seed)
+    every = list(chain.from_iterable(few.values()))
+    found = cl.erase(network.model, few, own, random=chance, reference=every, seed=seed)
     return labelled(found.table.assign(vectors="cav-complement"), network)
 
 

@@ -21,6 +21,7 @@ from conceptlab.models.ablation import (
 )
 from conceptlab.models.outputs import Output, class_columns
 from conceptlab.models.rest import Edit, Rest
+from conceptlab.numerics.rounding import PLACES, settled
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -34,16 +35,14 @@ NEAR = 8  # units of about the same spread at least, of which a control takes on
 
 @dataclass(frozen=True)
 class Seen:
-    """A layer over all images, intact.
+    """A layer over some images, intact.
 
     Args:
-        columns: (T,) of the classes, in the network's scores.
         mean: (K,).
         spread: (K,) standard deviations of the units' pooled outputs, 0 for constant ones.
         directions: (R, K) random directions, at unit length.
     """
 
-    columns: NDArray[np.int64]
     mean: Floats
     spread: Floats
     directions: Floats
@@ -127,6 +126,7 @@ class Outcome:
         change: (2, C, n) of the score.
         after: (2, C) share of images that score highest in it.
         removed: (2, C) RMS displacement, over the RMS distance from the mean.
+        mean: (2, C) of the change.
         tested: (2, C) mean change over the images that the controls ran on.
         controls: (2, C, R) mean change under each control.
         control_right: (2, C, R) mean change of that share.
@@ -138,6 +138,7 @@ class Outcome:
     change: Floats
     after: Floats
     removed: Floats
+    mean: Floats
     tested: Floats
     controls: Floats
     control_right: Floats
@@ -161,31 +162,42 @@ class Asking:
     batch_size: int
     bar: Any
 
-    def look(
-        self,
-        images: Mapping[str | int, Pictures],
-        controls: int,
-        generator: np.random.Generator,
-    ) -> Seen:
-        """A first pass over all images, nothing changed.
+    def columns(self, images: Mapping[str | int, Pictures]) -> NDArray[np.int64]:
+        """(T,) of the classes, in the network's scores.
 
         Raises:
-            InputError: an unknown class, one that stands twice, or a layer that never varies.
+            InputError: an unknown class, or one that stands twice.
         """
-        columns, count = np.empty(0, dtype=np.int64), 0
+        pictures = next(iter(images.values()))
+        one: Any = pictures[:1] if hasattr(pictures, "ndim") else [pictures[0]]
+        (batch,) = batches(self.model, one, 1)
+        count = scores_intact(self.rest, batch, self.output).shape[1]
+        classes = list(images)
+        columns = class_columns(self.model, classes, count)
+        for place, column in enumerate(columns):
+            if column in columns[:place]:
+                raise InputError(
+                    f"class {classes[place]} stands twice among the images (column {column})"
+                )
+        return columns
+
+    def look(self, pictures: Pictures, controls: int, generator: np.random.Generator) -> Seen:
+        """A pass over pictures that say how the layer varies, nothing changed.
+
+        Raises:
+            InputError: a layer that never varies.
+        """
+        count = 0
         total, square, mixed, share = (np.zeros(s) for s in ((1,), (1,), (1, 1), (controls,)))
         low, high = np.full(1, np.inf), np.full(1, -np.inf)
-        for pictures in images.values():
-            for batch in self._batches(pictures):
-                scores = scores_intact(self.rest, batch, self.output)
-                if not len(columns):
-                    columns = self._columns(list(images), scores.shape[1])
-                x = pooled(self.rest)
-                drawn = generator.normal(size=(len(x), controls))
-                count, total = count + len(x), total + x.sum(axis=0)
-                square = square + np.square(x).sum(axis=0)
-                mixed, share = mixed + drawn.T @ x, share + drawn.sum(axis=0)
-                low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
+        for batch in self._batches(pictures):
+            self.rest.intact(batch)
+            x = pooled(self.rest)
+            drawn = generator.normal(size=(len(x), controls))
+            count, total = count + len(x), total + x.sum(axis=0)
+            square = square + np.square(x).sum(axis=0)
+            mixed, share = mixed + drawn.T @ x, share + drawn.sum(axis=0)
+            low, high = np.minimum(low, x.min(axis=0)), np.maximum(high, x.max(axis=0))
         mean = total / count
         varies = high - low > CONSTANT * np.maximum(np.abs(low), np.abs(high))
         if not varies.any():
@@ -196,38 +208,50 @@ class Asking:
         directions = np.where(varies, mixed - np.outer(share, mean), 0.0)
         spread = np.sqrt(np.maximum(square / count - mean**2, 0.0))
         return Seen(
-            columns, mean, np.where(varies, np.maximum(spread, 1e-300), 0.0),
+            mean, np.where(varies, np.maximum(spread, 1e-300), 0.0),
             directions / np.linalg.norm(directions, axis=1, keepdims=True),
         )  # fmt: skip
+
+    @property
+    def exact(self) -> float:
+        """The share of an image's largest score that a score is exact to."""
+        import torch
+
+        kinds = [p.dtype for p in self.model.module.parameters() if p.is_floating_point()]
+        return PLACES * float(torch.finfo(kinds[0] if kinds else torch.float32).eps)
 
     def outcome(
         self, pictures: Pictures, column: int, variants: Variants, control_images: int | None
     ) -> Outcome:
         """What all edits do to one class on its own pictures."""
         chosen = spaced(len(pictures), control_images)
-        before, after, squares, controls = [], [], [], []
+        before, after, squares, controls, small = [], [], [], [], []
         start = 0
         for batch in self._batches(pictures):
             mine = chosen[start : start + len(batch)]
             start += len(batch)
-            before.append(self._intact(batch, column))
-            after.append(self._changed(variants.concepts, column))
+            own, sizes = self._intact(batch, column)
+            before.append(own)
+            small.append(sizes)
+            after.append(self._changed(variants.concepts, column, own, sizes))
             squares.append(self._squares(variants))
             if mine.any():
-                own = before[-1]
                 if not mine.all():
-                    own = self._intact(batch[np.flatnonzero(mine)], column)
-                controls.append((self._changed(variants.controls, column) - own).sum(axis=1))
+                    own, sizes = self._intact(batch[np.flatnonzero(mine)], column)
+                some = self._changed(variants.controls, column, own, sizes)
+                controls.append((some - own).sum(axis=1))
         base, found = np.concatenate(before), np.concatenate(after, axis=1)
         found = found.reshape(2, len(variants.concepts) // 2, *base.shape)
         change, square = found[..., 0] - base[:, 0], np.sum(squares, axis=0)
         sums = np.sum(controls, axis=0) / chosen.sum()
+        rounding = float(np.concatenate(small).mean())  # means cancel where the rest is linear
         return Outcome(
             column=column, score=base[:, 0], right=base[:, 1], change=change,
             after=found[..., 1].mean(axis=2),
             removed=np.sqrt(square[1:] / max(square[0], 1e-300)).reshape(2, -1),
-            tested=change[..., chosen].mean(axis=2),
-            controls=variants.by_concept(sums[:, 0]),
+            mean=settled(change.mean(axis=2), rounding),
+            tested=settled(change[..., chosen].mean(axis=2), rounding),
+            controls=settled(variants.by_concept(sums[:, 0]), rounding),
             control_right=variants.by_concept(sums[:, 1]),
         )  # fmt: skip
 
@@ -236,23 +260,21 @@ class Asking:
             yield batch
             self.bar.update(len(batch))
 
-    def _columns(self, classes: Sequence[str | int], count: int) -> NDArray[np.int64]:
-        columns = class_columns(self.model, classes, count)
-        for place, column in enumerate(columns):
-            if column in columns[:place]:
-                raise InputError(
-                    f"class {classes[place]} stands twice among the images (column {column})"
-                )
-        return columns
+    def _intact(self, batch: Any, column: int) -> tuple[Floats, Floats]:
+        """(n, 2) see `_own`, and (n,) below which a change of the score is rounding."""
+        scores = scores_intact(self.rest, batch, self.output)
+        return _own(scores, column), self.exact * np.abs(scores).max(axis=1)
 
-    def _intact(self, batch: Any, column: int) -> Floats:
-        return _own(scores_intact(self.rest, batch, self.output), column)
-
-    def _changed(self, edits: Sequence[Edit], column: int) -> Floats:
-        """(E, n, 2) under each edit."""
-        return np.stack(
+    def _changed(
+        self, edits: Sequence[Edit], column: int, before: Floats, rounding: Floats
+    ) -> Floats:
+        """(E, n, 2) under each edit; a score that moves by rounding alone has not moved."""
+        found = np.stack(
             [_own(scores_changed(self.rest, edit, self.output), column) for edit in edits]
         )
+        still = np.abs(found[..., 0] - before[:, 0]) <= rounding
+        found[..., 0] = np.where(still, before[:, 0], found[..., 0])
+        return found
 
     def _squares(self, variants: Variants) -> Floats:
         """(1 + 2 C,) squared distances from the mean, and squared displacements, summed."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.activations.pictures import Pictures
@@ -39,7 +40,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ABLATIONS = ("direction", "units")
+FEWEST_SEEN = 2  # pictures of a reference
 FEWEST = 3  # controls; with two, chance has one degree of freedom
+STILL = (
+    "neither the concept nor a control changes the mean score by more than its rounding; about a "
+    "class's own mean this is so wherever the rest is linear: give reference pictures"
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     *,
     units: int = 10,
     random: int | Cavs | ConceptVectors = 20,
+    reference: Pictures | None = None,
     control_images: int | None = 20,
     output: Output = None,
     batch_size: int = 32,
@@ -75,8 +82,9 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     """Take each concept out of a layer, run the rest of the network, and compare with chance.
 
     'direction' replaces the output h at every position by h - ((h - mu).v) v, with v the concept's
-    unit vector and mu the mean over all images and positions. Its controls are h - ((h - mu).v) u:
-    at every position as long a step, along random directions u, the same for all concepts. Where
+    unit vector and mu the mean over the reference pictures and their positions. Its controls are
+    h - ((h - mu).v) u: at every position as long a step, along random directions u, the same for
+    all concepts. Where
     the rest is linear, the test asks whether the class's score depends on v more than on a u, and
     how far its images are from the mean cancels.
 
@@ -96,7 +104,13 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     The test is a prediction test (`conceptlab.numerics.testing.prediction_p`), two-sided; it takes
     the changes under controls to be about normal. Class tokens stay as they are: where a network
     reads nothing else (after the last block of many transformers), no change reaches the scores,
-    and there is no p-value.
+    and there is no p-value. A change of a score below the rounding of the image's
+    largest one counts as none.
+
+    A class's numbers do not depend on the other classes that are asked (p_adjusted and p_bh do).
+    Without a reference, mu is the mean of the class itself: about it, the mean change is 0 wherever
+    the rest is linear, and only what the concept's variation within the class does is left. Give
+    the data set's pictures as reference to ask what the concept does for the class.
 
     Both need concepts x random passes of the rest, which is what this costs (of a whole pass of
     SqueezeNet, 0.06 from features.12 and 0.7 from features.5).
@@ -113,6 +127,8 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         random: how many controls of each ablation; or random counterparts of the concepts, vectors
             of the same layer learned in the same way from shuffled labels or random images (of
             CAVs, their random pairs), whose directions are then those of the controls.
+        reference: pictures, of all kinds, whose mean the layer is set to along a concept, and whose
+            variation controls are drawn from; of the class itself if not given.
         control_images: of each class; None for all.
         output: where the scores are, see `conceptlab.models.outputs.scores_of`.
         batch_size: images a pass.
@@ -129,7 +145,7 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         that score highest in it; NaN for a network of one output), low and high (95 % interval of
         logit_change over images), n, note (of the vector). Where `control_images` leaves images
         out, random_accuracy is accuracy_before plus the controls' mean change on theirs. p_value
-        is NaN where neither concept nor controls change anything.
+        is NaN where neither concept nor controls change anything, and note says so.
 
     Raises:
         InputError: fewer than two images of a class, an unknown class, numbers that do not fit.
@@ -141,28 +157,36 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     if isinstance(random, Cavs):
         random = _as_vectors(random)
     count = _check_numbers(vectors, units, random, control_images)
-    generator = np.random.default_rng([seed, 0])
-    total = sum(len(pictures) for pictures in images.values())
+    rows = unit_rows(vectors.weights[vectors.usable])
+    if reference is not None and len(reference) < FEWEST_SEEN:
+        raise InputError(f"{len(reference)} reference pictures say nothing of a layer; take 100")
+    own = sum(len(pictures) for pictures in images.values())
+    total = own + (own if reference is None else len(reference))
     with (
         rest_of(model, vectors.space.layer) as rest,
-        tqdm(total=2 * total, unit="image", disable=not progress) as bar,
+        tqdm(total=total, unit="image", disable=not progress) as bar,
     ):
         asking = Asking(model, rest, output, batch_size, bar)
-        seen = asking.look(images, count, generator)
-        if isinstance(random, ConceptVectors):
-            seen = replace(seen, directions=unit_rows(random.weights[random.usable]))
-        rows = unit_rows(vectors.weights[vectors.usable])
-        variants = Variants.of(rows, seen, units, generator)
+
+        def variants(pictures: Pictures) -> Variants:
+            generator = np.random.default_rng([seed, 0])  # of each alike: classes are independent
+            seen = asking.look(pictures, count, generator)
+            if isinstance(random, ConceptVectors):
+                seen = replace(seen, directions=unit_rows(random.weights[random.usable]))
+            return Variants.of(rows, seen, units, generator)
+
+        columns = asking.columns(images)
+        shared = None if reference is None else variants(reference)
         outcomes = [
-            asking.outcome(pictures, int(column), variants, control_images)
-            for pictures, column in zip(images.values(), seen.columns, strict=True)
+            asking.outcome(pictures, int(column), shared or variants(pictures), control_images)
+            for column, pictures in zip(columns, images.values(), strict=True)
         ]
     names = [class_name(model, which) for which in images]
     tables = [_rows(names, outcomes, kind, vectors) for kind in range(len(ABLATIONS))]
     classes = pd.DataFrame(
         {
             "class": names,
-            "column": seen.columns,
+            "column": [o.column for o in outcomes],
             "n": [len(o.score) for o in outcomes],
             "score": [o.score.mean() for o in outcomes],
             "accuracy": [o.right.mean() for o in outcomes],
@@ -217,6 +241,15 @@ def _check_numbers(
     return count
 
 
+def _noted(notes: pd.Series, still: NDArray[np.bool_]) -> list[str]:
+    """Notes of the vectors, and why some rows have no effect."""
+    given = notes.astype(object).fillna("").astype(str)
+    return [
+        "; ".join(part for part in (text, STILL if none else "") if part)
+        for text, none in zip(given, still, strict=True)
+    ]
+
+
 def _rows(
     names: list[str], outcomes: list[Outcome], ablation: int, vectors: ConceptVectors
 ) -> pd.DataFrame:
@@ -230,6 +263,7 @@ def _rows(
         spread = np.where(np.ptp(controls, axis=1) > 0, controls.std(axis=1, ddof=1), 0.0)
         middle, before = controls.mean(axis=1), found.right.mean()
         low, high = mean_bounds(change, effective_rows(change))
+        still = ~found.tested[ablation].astype(bool) & ~controls.any(axis=1)
         chance = before + found.control_right[ablation].mean(axis=1)
         parts.append(
             pd.DataFrame(
@@ -240,7 +274,7 @@ def _rows(
                     "layer": vectors.space.layer,
                     "ablation": ABLATIONS[ablation],
                     "removed": found.removed[ablation],
-                    "logit_change": change.mean(axis=1),
+                    "logit_change": found.mean[ablation],
                     "random_change": middle,
                     "effect": np.divide(
                         found.tested[ablation] - middle, spread,
@@ -253,7 +287,7 @@ def _rows(
                     "low": low,
                     "high": high,
                     "n": change.shape[1],
-                    "note": note.fillna("").to_numpy(),
+                    "note": _noted(note, still),
                 }
             )
         )  # fmt: skip

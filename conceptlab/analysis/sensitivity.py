@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from conceptlab.activations.pictures import batches, layer_outputs
 from conceptlab.errors import InputError
+from conceptlab.numerics.rounding import precision
 from conceptlab.probes.bundle import Bundle
 from conceptlab.probes.cav_sets import Roles
 from conceptlab.probes.cavs import FEWEST_RANDOM, CavGroup, Cavs
@@ -30,7 +31,8 @@ class Sums:
     """What one class's images say of P directions.
 
     Args:
-        images: n.
+        images: n, those whose gradients are finite.
+        unknown: how many others there are, which are left out.
         positive: (P,) share of the images with a positive derivative.
         negative: (P,) share with a negative one.
         mean: (P,) mean derivative.
@@ -38,9 +40,12 @@ class Sums:
         total: (P,) mean absolute derivative.
         shares: for each group of concepts (C, Q, n): at each image, the share of a re-draw's
             directions with a positive derivative.
+
+    What is no more than the rounding of a derivative counts as 0. Without any image all is NaN.
     """
 
     images: int
+    unknown: int
     positive: Floats
     negative: Floats
     mean: Floats
@@ -118,7 +123,7 @@ class _Running:
     """The sums of a class while its images pass."""
 
     def __init__(self, cavs: Cavs) -> None:
-        self._cavs, self._images = cavs, 0
+        self._cavs, self._images, self._unknown = cavs, 0, 0
         self._kept = np.zeros((4, len(cavs.bundle)))
         self._shares: list[list[NDArray[np.float32]]] = [[] for _ in cavs.groups]
 
@@ -129,7 +134,12 @@ class _Running:
                 f"layer {self._cavs.vectors.space.layer} gives {gradient.shape[1]} values, and the "
                 f"vectors have {self._cavs.bundle.features}: they were learned at another size"
             )
+        known = np.isfinite(gradient).all(axis=1)
+        self._unknown += int((~known).sum())
+        gradient = gradient[known]
         along = self._cavs.bundle.along(gradient)
+        length = np.linalg.norm(gradient, axis=1)  # of gradients; directions have length 1
+        along[np.abs(along) <= precision(gradient) * length] = 0.0
         ahead = along > 0
         self._images += len(gradient)
         self._kept[0] += ahead.sum(axis=1)
@@ -143,9 +153,12 @@ class _Running:
 
     def sums(self) -> Sums:
         """What they come to."""
-        positive, negative, up, total = self._kept / self._images
+        none = np.full_like(self._kept, np.nan)
+        positive, negative, up, total = self._kept / self._images if self._images else none
         shares = tuple(np.concatenate(kept, axis=2) for kept in self._shares)
-        return Sums(self._images, positive, negative, 2 * up - total, up, total, shares)
+        return Sums(
+            self._images, self._unknown, positive, negative, 2 * up - total, up, total, shares
+        )
 
 
 def with_random(

@@ -16,7 +16,12 @@ from conceptlab.analysis.sensitivity import Sums, measure, with_random
 from conceptlab.errors import InputError
 from conceptlab.numerics.intervals import mean_bounds
 from conceptlab.numerics.serial import effective_rows
-from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
+from conceptlab.numerics.testing import (
+    benjamini_hochberg,
+    holm,
+    permutation_p,
+    prediction_p,
+)
 from conceptlab.probes.cav_sets import Roles
 from conceptlab.probes.cavs import Cavs
 from conceptlab.vectors import ConceptVectors
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Vectors = Cavs | ConceptVectors
+ZERO = "all derivatives are 0: the class reads this layer nowhere along the concept"
+UNANSWERED = ["score", "magnitude", "effect", "p_value", "p_rank"]  # where they are
 COLUMNS = [
     "class", "concept", "category", "layer", "kind", "score", "magnitude", "sensitivity", "effect",
     "p_value", "p_adjusted", "p_bh", "p_rank", "interval", "random_low", "random_high", "n",
@@ -73,8 +80,8 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
             answered by the same passes.
         layer: of the vectors; only to make sure.
         random: for vectors without counterparts of their own: a number of random directions of the
-            layer's own variation, or vectors of the same layer to be taken for random (such as
-            CAVs, whose random pairs are meant).
+            layer's own variation on the class's pictures, or vectors of the same layer to be taken
+            for random (such as CAVs, whose random pairs are meant).
         output: where the scores are in what the network returns: None for a tensor, a key, a place,
             or a function that gives (n, classes) or (n,).
         batch_size: images a pass; it changes nothing beyond rounding.
@@ -89,8 +96,8 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
         mean over random sets, in their standard deviations), p_value, p_adjusted (Holm over all
         rows) and p_bh (Benjamini-Hochberg), p_rank, interval (95 % of the score: images drawn anew,
         and the concept's images where its CAVs hold re-draws), random_low and random_high (where
-        95 % of random vectors' scores lie), n (images), accuracy and stability of the CAV, note
-        (such as 'no better than chance').
+        95 % of random vectors' scores lie), n (images whose gradients are finite; others are left
+        out and told), accuracy and stability of the CAV, note (such as 'no better than chance').
 
     Raises:
         InputError: no images or no vectors, a class that does not exist.
@@ -104,13 +111,13 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
     for which, pictures in images.items():
         if not len(pictures):
             raise InputError(f"class {which!r} has no pictures")
-    cavs = [with_random(model, images, one, random, (batch_size, seed)) for one in given]
-    parts = [
-        _rows(name, one, sums)
-        for name, found in measure(model, images, cavs, output, batch_size, progress)
-        for one, sums in zip(cavs, found, strict=True)
-    ]
-    table = pd.concat(parts, ignore_index=True)
+    parts = []
+    for which, pictures in images.items():  # each by itself: no class's answer depends on another
+        own = {which: pictures}
+        cavs = [with_random(model, own, one, random, (batch_size, seed)) for one in given]
+        ((name, found),) = measure(model, own, cavs, output, batch_size, progress)
+        parts += [_rows(name, one, sums) for one, sums in zip(cavs, found, strict=True)]
+    table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     if not len(table):
         raise InputError("none of these concepts has a vector (too few examples to fit one)")
     table["p_adjusted"] = holm(table["p_value"].to_numpy())
@@ -147,34 +154,60 @@ def _rows(name: str, cavs: Cavs, sums: Sums) -> pd.DataFrame:
         null, balance, shares = _null(sums, roles)
         statistic = _statistic(sums.mean[roles.draws])
         own = (sums.positive - sums.negative)[roles.draws].mean(axis=1)
+        still = ~(sums.total[roles.draws].sum(axis=1) > 0)  # NaN without an image
         known = vectors.concepts.iloc[group.places].reindex(
             columns=["category", "accuracy", "stability", "note"]
         )
         score = sums.positive[roles.draws].mean(axis=1)
         spread = null.std(axis=1, ddof=1)
         low, high = _interval(score, counts)
-        parts.append(
-            known.reset_index(drop=True).assign(
-                **{"class": name},
-                concept=[vectors.names[place] for place in group.places],
-                layer=vectors.space.layer,
-                kind=vectors.kind,
-                score=score,
-                magnitude=_ratio(sums.up, sums.total)[roles.draws].mean(axis=1),
-                sensitivity=sums.mean[roles.draws].mean(axis=1),
-                effect=_ratio(statistic - null.mean(axis=1), spread),
-                p_value=prediction_p(statistic, null, cavs.inflation),
-                p_rank=_rank_p(own, balance),
-                interval=list(zip(low.tolist(), high.tolist(), strict=True)),
-                random_low=np.quantile(shares, 0.025, axis=1),
-                random_high=np.quantile(shares, 0.975, axis=1),
-                n=sums.images,
-                place=group.places,
-            )
+        lowest, highest = np.quantile(shares, [0.025, 0.975], axis=1)
+        moved = sums.total[roles.null].sum(axis=(1, 2)) > 0  # whether any random vector counts
+        part = known.reset_index(drop=True).assign(
+            **{"class": name},
+            concept=[vectors.names[place] for place in group.places],
+            layer=vectors.space.layer,
+            kind=vectors.kind,
+            score=score,
+            magnitude=_ratio(sums.up, sums.total)[roles.draws].mean(axis=1),
+            sensitivity=sums.mean[roles.draws].mean(axis=1),
+            effect=_ratio(statistic - null.mean(axis=1), spread),
+            p_value=prediction_p(statistic, null, cavs.inflation),
+            p_rank=_rank_p(own, balance),
+            interval=list(zip(low.tolist(), high.tolist(), strict=True)),
+            random_low=np.where(moved, lowest, np.nan),
+            random_high=np.where(moved, highest, np.nan),
+            n=sums.images,
+            place=group.places,
         )
+        parts.append(_without(part, still, sums))
     if not parts:
         return pd.DataFrame(columns=COLUMNS)
     return pd.concat(parts).sort_values("place", kind="stable").drop(columns="place")
+
+
+def _without(part: pd.DataFrame, still: NDArray[np.bool_], sums: Sums) -> pd.DataFrame:
+    """Rows with no answer where there is none, and notes that say so.
+
+    Args:
+        part: rows of some concepts.
+        still: (C,) whether no derivative along a concept differs from 0.
+        sums: of the class's images.
+    """
+    part.loc[still, UNANSWERED] = np.nan
+    part["interval"] = [
+        (np.nan, np.nan) if none else both
+        for none, both in zip(still, part["interval"], strict=True)
+    ]
+    said = [part["note"].astype(object).fillna("").astype(str).to_numpy(dtype=object)]
+    if sums.images:
+        said.append(np.where(still, ZERO, ""))
+    if sums.unknown:
+        count = sums.images + sums.unknown
+        left = f"gradients of {sums.unknown} of {count} images are not finite: left out"
+        said.append(np.full(len(part), left, dtype=object))
+    notes = ["; ".join(text for text in row if text) for row in zip(*said, strict=True)]
+    return part.assign(note=notes if any(notes) else part["note"])
 
 
 def _statistic(derivatives: Floats) -> Floats:
@@ -183,7 +216,7 @@ def _statistic(derivatives: Floats) -> Floats:
     if derivatives.shape[-1] == 1:
         return mean
     spread = derivatives.std(axis=-1, ddof=1)
-    found: Floats = np.divide(mean, spread, out=np.zeros_like(mean), where=spread > 0)
+    found: Floats = np.divide(mean, spread, out=np.full_like(mean, np.nan), where=spread > 0)
     return found
 
 
@@ -212,9 +245,8 @@ def _null(sums: Sums, roles: Roles) -> tuple[Floats, Floats, Floats]:
 
 def _rank_p(own: Floats, null: Floats) -> Floats:
     """(C,) two-sided p of a rank: the share of all elements that are as far from balance."""
-    as_far = np.abs(null) >= np.abs(own)[:, None] - 1e-9
-    p: Floats = (1 + as_far.sum(axis=1)) / (1 + null.shape[1])
-    return p
+    chances = [permutation_p(o, n) for o, n in zip(np.abs(own), np.abs(null), strict=True)]
+    return np.array(chances)
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
@@ -233,6 +265,9 @@ def _interval(score: Floats, shares: NDArray[np.float32]) -> tuple[Floats, Float
         score: (C,) that the interval is about.
         shares: (C, Q, n) share of positive derivatives at each image for each re-draw.
     """
+    if not shares.shape[2]:
+        nothing = np.full(len(score), np.nan)
+        return nothing, nothing
     from scipy.special import stdtrit
 
     each = shares.mean(axis=1, dtype=np.float64)

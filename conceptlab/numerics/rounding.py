@@ -47,3 +47,9 @@ def centred(rows: NDArray[Any]) -> Floats:
     largest = float(np.abs(away).max(initial=0.0)) or 1.0
     found: Floats = away / largest
     return found
+
+
+def settled(changes: NDArray[Any], rounding: float) -> Floats:
+    """Changes of something, 0 where they are no more than its rounding; NaN stays."""
+    found: Floats = np.where(np.abs(changes) <= rounding, 0.0, changes)
+    return found

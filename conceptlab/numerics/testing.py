@@ -55,8 +55,9 @@ def prediction_p(observed: NDArray[Any], null: NDArray[Any], inflate: float = 1.
             value would.
 
     Returns:
-        p-values of the observed values' shape. Where all controls are equal, NaN for a value that
-        is equal too (nothing was tested), and else the smallest positive number.
+        p-values of the observed values' shape; NaN where a value or a control is undefined. Where
+        all controls are equal up to rounding, NaN for a value that is equal too (nothing was
+        tested), and else the smallest positive number.
 
     Raises:
         ValueError: fewer than two controls.
@@ -68,8 +69,10 @@ def prediction_p(observed: NDArray[Any], null: NDArray[Any], inflate: float = 1.
     if count < 2:
         raise ValueError(f"a prediction test needs at least two controls; got {count}")
     spread = inflate * controls.std(axis=-1, ddof=1) * np.sqrt(1 + 1 / count)
-    spread = np.where(np.ptp(controls, axis=-1) > 0, spread, 0.0)  # rounding of a mean is no spread
+    size = np.maximum(np.abs(value), np.abs(controls).max(axis=-1))
+    spread = np.where(np.ptp(controls, axis=-1) > TIE * size, spread, 0.0)
     away = value - np.where(spread > 0, controls.mean(axis=-1), controls[..., 0])
+    away = np.where(np.abs(away) > TIE * size, away, 0.0 * away)
     with np.errstate(divide="ignore", invalid="ignore"):
         chance = 2 * student.sf(np.abs(away) / spread, count - 1)  # 0 / 0 is NaN
     found: Floats = np.maximum(chance, SMALLEST)

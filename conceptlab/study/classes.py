@@ -127,9 +127,7 @@ class ClassPictures:
         return np.concatenate(parts)
 
 
-def known_classes(
-    model: "ProbedModel", entries: Sequence[str], quiet: bool = False
-) -> list[str]:
+def known_classes(model: "ProbedModel", entries: Sequence[str], quiet: bool = False) -> list[str]:
     """Those of a study's classes that a network has; the others are told in the log."""
     known = set(model.class_names or [])
     found = []
@@ -140,6 +138,11 @@ def known_classes(
         elif not quiet:
             log.info("%s has no class %r", model.name, name)
     return found
+
+
+def spaced_rows(data: "ProbeDataset", most: int) -> Rows:
+    """At most so many pictures of a data set, evenly spaced."""
+    return Rows(data, _spaced(np.arange(len(data)), most))
 
 
 def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:

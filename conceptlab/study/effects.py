@@ -20,6 +20,7 @@ from conceptlab.errors import InputError
 from conceptlab.keys import canonical, digest_chunks
 from conceptlab.probes.cav import CavProbe
 from conceptlab.probes.cavs import Cavs
+from conceptlab.study.classes import spaced_rows
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.same import Holds
 from conceptlab.study.settings import TcavSettings
@@ -37,6 +38,7 @@ CAVS = (  # what CAVs read
     "tcav.min_examples", LABEL_SIZE, SEED,
 )  # fmt: skip
 BASIS = ("tcav.method", "tcav.components", "tcav.centred")
+REFERENCE = 200  # pictures whose mean a layer is set to along a concept that is taken out
 SHARP = 0.1  # penalty of the CAVs that are taken out
 
 
@@ -222,7 +224,8 @@ def erase_step(effects: Effects, concepts: Sequence[str]) -> Outputs:
     settings = effects.settings
     found = erase(
         effects.model, effects.pictures, vectors, random=effects.sharp, units=settings.units,
-        seed=layer.study.seed, output=effects.output, progress=effects.progress,
+        reference=spaced_rows(layer.data, REFERENCE), seed=layer.study.seed, output=effects.output,
+        progress=effects.progress,
     )  # fmt: skip
     names = dict(zip(vectors.names, concepts, strict=True))
     probe = erased_probe(

@@ -53,6 +53,11 @@ def images(counts=(7, 5, 6)):
     }
 
 
+def together(given):
+    """All of some classes' pictures, about whose mean concepts are taken out."""
+    return torch.cat(list(given.values()))
+
+
 def vectors_of(model, weights, **columns):
     weights = np.asarray(weights, dtype=float)
     concepts = pd.DataFrame({"name": [f"c{i}" for i in range(len(weights))], "category": "object"})
@@ -70,7 +75,7 @@ def drawn(model):
 
 @pytest.fixture(scope="module")
 def found(model, drawn):
-    return erase(model, images(), drawn, units=3, random=6)
+    return erase(model, images(), drawn, units=3, random=6, reference=together(images()))
 
 
 def maps(model, batch):
@@ -176,7 +181,8 @@ def test_classes_before(model, found):
 
 def test_a_class_of_one_unit_has_a_closed_form(model):
     vectors = vectors_of(model, np.eye(UNITS)[[0, 1]])
-    table = erase(model, images(), vectors, random=5).table.set_index(["class", "concept"])
+    table = erase(model, images(), vectors, random=5, reference=together(images())).table
+    table = table.set_index(["class", "concept"])
     pooled = {name: maps(model, batch).mean(axis=(2, 3)) for name, batch in images().items()}
     mean = np.concatenate(list(pooled.values())).mean(axis=0)
     expected = 2.0 * (mean[0] - pooled["zero"].mean(axis=0)[0])
@@ -188,7 +194,7 @@ def test_a_class_of_one_unit_has_a_closed_form(model):
 
 def test_a_class_that_does_not_read_a_direction_does_not_change(model):
     vectors = vectors_of(model, np.eye(UNITS)[:4])
-    table = erase(model, images(), vectors, units=1).table
+    table = erase(model, images(), vectors, units=1, reference=together(images())).table
     rows = table[table["class"] == "two"]
     assert_allclose(rows["logit_change"], 0, atol=1e-6)
     assert (rows["p_value"] > 0.05).all()
@@ -213,7 +219,8 @@ def test_what_a_class_reads_is_found():
     hits = []
     for seed in range(20):
         given = {0: pictures(30, seed=seed), 1: pictures(30, seed=100 + seed)}
-        rows = erase(wide, given, vectors, seed=seed).table.query("`class` == '0'")
+        table = erase(wide, given, vectors, seed=seed, reference=together(given)).table
+        rows = table.query("`class` == '0'")
         hits.append(rows["p_value"].to_numpy()[:2] < 0.05)
     assert np.mean(hits, axis=0)[0] > 0.9
     assert np.mean(hits, axis=0)[1] <= 0.1
@@ -230,7 +237,10 @@ def test_what_is_drawn_like_the_controls_is_rarely_significant(model):
         law = rng.normal(size=(2, 24)) @ (pooled - pooled.mean(axis=0))
         free = rng.normal(size=(2, UNITS))  # their top units are any
         for weights, name in ((law, "direction"), (free, "units")):
-            table = erase(model, given, vectors_of(model, weights), units=3, seed=seed).table
+            table = erase(
+                model, given, vectors_of(model, weights), units=3, seed=seed,
+                reference=together(given),
+            ).table  # fmt: skip
             rows = table[(table["ablation"] == name) & (table["class"] == "one")]
             chances[name] += rows["p_value"].tolist()
     for name, values in chances.items():
@@ -242,19 +252,30 @@ def test_batches_and_order_change_nothing(model, drawn, found):
     key = ["ablation", "class", "concept"]
     whole = found.table.set_index(key)
     other = erase(
-        model, images(), drawn.select(["c2", "c0", "c3", "c1"]), units=3, random=6, batch_size=2
+        model,
+        images(),
+        drawn.select(["c2", "c0", "c3", "c1"]),
+        units=3,
+        random=6,
+        batch_size=2,
+        reference=together(images()),
     ).table.set_index(key)
     pd.testing.assert_frame_equal(other.loc[whole.index], whole, rtol=1e-2, atol=1e-5)
-    few = erase(model, images(), drawn.select(["c1", "c3"]), units=3, random=6)
+    few = erase(
+        model, images(), drawn.select(["c1", "c3"]), units=3, random=6, reference=together(images())
+    )
     few = few.table.set_index(key).drop(columns=["p_adjusted", "p_bh"])
     pd.testing.assert_frame_equal(few, whole.loc[few.index, few.columns], rtol=1e-2, atol=1e-5)
 
 
 def test_controls_on_some_images_judge_the_change_of_the_same(model, drawn):
     given = images((9, 5, 6))
-    some = erase(model, given, drawn, units=3, random=6, control_images=3, batch_size=4)
+    every = together(given)
+    some = erase(
+        model, given, drawn, units=3, random=6, control_images=3, batch_size=4, reference=every
+    )
     table = some.table[some.table["class"] == "zero"].reset_index(drop=True)
-    whole = erase(model, given, drawn, units=3, random=6).table
+    whole = erase(model, given, drawn, units=3, random=6, reference=every).table
     whole = whole[whole["class"] == "zero"].reset_index(drop=True)
     assert_allclose(table["logit_change"], whole["logit_change"], atol=1e-6)
     assert not np.allclose(table["random_change"], whole["random_change"], atol=1e-4)
@@ -284,7 +305,9 @@ def effects_on_three(model, given, vectors):
 
 def test_random_counterparts_are_the_directions_of_the_controls(model, drawn):
     counterparts = vectors_of(model, np.random.default_rng(9).normal(size=(5, UNITS)))
-    table = erase(model, images(), drawn, units=3, random=counterparts).table
+    table = erase(
+        model, images(), drawn, units=3, random=counterparts, reference=together(images())
+    ).table
     pooled = {n: maps(model, b).mean(axis=(2, 3)) for n, b in images().items()}
     mu = np.concatenate(list(pooled.values())).mean(axis=0)
     g = model.module.head.weight.detach().double().numpy()[0]
@@ -319,7 +342,8 @@ def test_notes_and_missing_vectors(model, drawn, caplog):
     vectors = vectors_of(model, weights, note=["", "too few examples", "single unit", None])
     table = erase(model, images(), vectors, random=3).table
     assert table["concept"].tolist() == ["c0", "c2", "c3"] * 6
-    assert table["note"].tolist() == ["", "single unit", ""] * 6
+    said = table["note"].str.split("; neither|neither").str[0]
+    assert said.tolist() == ["", "single unit", ""] * 6
     assert "1 concepts have no vector" in caplog.text
 
 
@@ -388,3 +412,47 @@ def test_vectors_that_do_not_fit(model, drawn):
     other = replace(drawn, space=replace(drawn.space, layer="head"))
     with pytest.raises(SpaceError, match="layer"):
         erase(model, images(), drawn, random=other)
+
+
+def test_about_its_own_mean_a_linear_class_does_not_change(model, drawn):
+    """Mean changes cancel but for rounding, which is no effect and has no chance."""
+    table = erase(model, {"one": images()["one"]}, drawn, units=3, random=8).table
+    assert_allclose(table[["logit_change", "random_change"]], 0, atol=0)
+    assert table[["effect", "p_value", "p_adjusted", "p_bh"]].isna().all(axis=None)
+    assert table["note"].str.contains("give reference pictures").all()
+
+
+@pytest.mark.parametrize("referred", [False, True])
+def test_a_class_has_the_same_answer_whatever_else_is_asked(model, drawn, referred):
+    options = {"reference": together(images())} if referred else {}
+    curved = probed(Bent(), names=["zero", "one", "two"])
+    given = replace(drawn, space=replace(drawn.space, weights=curved.fingerprint))
+    both = erase(curved, images(), given, units=3, random=6, **options).table
+    alone = erase(curved, {"one": images()["one"]}, given, units=3, random=6, **options).table
+    own = both[both["class"] == "one"].reset_index(drop=True)
+    columns = [c for c in own if c not in ("p_adjusted", "p_bh")]  # over what was asked
+    pd.testing.assert_frame_equal(own[columns], alone[columns], check_exact=True)
+    assert alone["p_value"].notna().all()
+
+
+class Bent(Toy):
+    """The same with classes that are not linear in the units."""
+
+    def forward(self, x):
+        return self.head(torch.sin(3 * self.layer(x)).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_scale_of_a_layer_changes_no_answer(model, drawn, scale):
+    scaled = probed(Toy(), names=["zero", "one", "two"])
+    with torch.no_grad():
+        scaled.module.layer[0].weight *= scale
+        scaled.module.layer[0].bias *= scale
+        scaled.module.head.weight /= scale
+    scaled = probed(scaled.module, names=["zero", "one", "two"])
+    given = replace(drawn, space=replace(drawn.space, weights=scaled.fingerprint))
+    options = {"units": 3, "random": 6, "reference": together(images())}
+    wanted = erase(model, images(), drawn, **options).table
+    found = erase(scaled, images(), given, **options).table
+    columns = ["removed", "logit_change", "random_change", "effect", "p_value"]
+    assert_allclose(found[columns], wanted[columns], rtol=1e-2, atol=1e-5)

@@ -380,9 +380,10 @@ def test_what_is_taken_for_random(curved):
     own = given.weights[0] / np.linalg.norm(given.weights[0])
     row = rows_of(table, "one", "v0")
     assert row["p_value"] == pytest.approx(prediction_p(own @ slope, units @ slope), rel=1e-3)
-    assert rows_of(tcav(curved, images(), given, random=cavs), "one", "v0")["p_value"] != row[
-        "p_value"
-    ]
+    assert (
+        rows_of(tcav(curved, images(), given, random=cavs), "one", "v0")["p_value"]
+        != row["p_value"]
+    )
     assert len(tcav(curved, images(), given, random=4)) == 4
     seeds = [tcav(curved, images(), given, random=9, seed=s)["p_value"] for s in (0, 0, 1)]
     assert (seeds[0] == seeds[1]).all()
@@ -523,3 +524,95 @@ def test_level_and_power(classifier):
     assert abs(np.mean(false) - 0.05) < 3 * error
     assert error < 0.016
     assert np.mean(found) > 0.9
+
+
+class Token(nn.Module):
+    """Classes that read the top left position of the layer alone, and curve there."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.layer = nn.Conv2d(3, UNITS, 4, stride=4)
+        self.last = nn.Conv2d(UNITS, UNITS, 1)
+        self.head = nn.Linear(UNITS, 3)
+
+    def forward(self, x):
+        scores = torch.sin(self.head(self.last(self.layer(x))[:, :, 0, 0]))
+        whole = (x[:, 0, 0, 0] < 50).to(scores.dtype)  # a root of 0 has no finite derivative
+        return scores + torch.sqrt(0.0 * scores[:, :1] + whole[:, None])
+
+
+class LastBlock(nn.Module):
+    """A network whose classes leave the layer's last positions alone, as a class token's do."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.layer = nn.Conv2d(3, UNITS, 4, stride=4)
+        self.token = nn.Conv2d(3, 3, 8)
+
+    def forward(self, x):
+        return self.token(x).flatten(1) + 0.0 * self.layer(x).sum(dim=(1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize("form", ["cav", "vectors"])
+def test_where_no_class_reads_a_layer_there_is_no_score(form):
+    model = probed(LastBlock(), names=NAMES)
+    given = cavs_of(model) if form == "cav" else plain(model, np.eye(UNITS)[:2])
+    table = tcav(model, images(), given, random=10)
+    unknown = ["score", "magnitude", "effect", "p_value", "p_adjusted", "p_bh", "p_rank",
+               "random_low", "random_high"]  # fmt: skip
+    assert table[unknown].isna().all(axis=None)
+    assert all(np.isnan(both).all() for both in table["interval"])
+    assert (table["sensitivity"] == 0).all()
+    assert table["note"].str.contains("all derivatives are 0").all()
+
+
+def test_a_direction_that_no_class_reads_has_no_score_and_others_keep_theirs():
+    module = Curved()
+    module.second.weight.data[:, 0] = 0
+    model = probed(module, names=NAMES)
+    both = np.eye(UNITS)[:2]
+    table = tcav(model, images(), plain(model, both), random=10)
+    dead, alive = table[table["concept"] == "v0"], table[table["concept"] == "v1"]
+    assert dead[["score", "p_value", "p_rank"]].isna().all(axis=None)
+    assert dead["note"].str.contains("all derivatives are 0").all()
+    assert alive[["score", "p_value", "p_rank"]].notna().all(axis=None)
+    assert not alive["note"].fillna("").str.contains("derivatives").any()
+
+
+def test_pictures_without_a_gradient_are_told_and_not_counted():
+    model = probed(Token(), names=NAMES)
+    good = pictures(9, seed=4)
+    marked = pictures(3, seed=5)
+    marked[:, 0, 0, 0] = 100
+    given = cavs_of(model)
+    wanted = tcav(model, {"one": good}, given)
+    found = tcav(model, {"one": torch.cat([good, marked])}, given, batch_size=5)
+    assert (found["n"] == 9).all()
+    assert found["note"].str.contains("gradients of 3 of 12 images are not finite").all()
+    same_columns = ["score", "magnitude", "sensitivity", "effect", "p_value", "p_rank"]
+    assert_allclose(found[same_columns].astype(float), wanted[same_columns].astype(float), 1e-4)
+    none = tcav(model, {"one": marked}, given)
+    assert (none["n"] == 0).all()
+    assert none[["score", "sensitivity", "p_value", "p_rank"]].isna().all(axis=None)
+    assert none["note"].str.contains("3 of 3").all()
+
+
+def test_a_derivative_below_its_rounding_is_none(linear):
+    slope = gradients(linear, images()["one"], 1).sum(axis=(0, 2, 3))
+    aside = np.random.default_rng(0).normal(size=UNITS)
+    aside -= (aside @ slope) / (slope @ slope) * slope  # at right angles to what the class reads
+    row = tcav(linear, {"one": images()["one"]}, plain(linear, aside[None]), random=10).iloc[0]
+    assert np.isnan(row[["score", "p_value"]].astype(float)).all()
+    assert "all derivatives are 0" in row["note"]
+
+
+@pytest.mark.parametrize("kind", ["cav", "vectors"])
+def test_a_class_has_the_same_answer_whatever_else_is_asked(curved, kind):
+    given = cavs_of(curved) if kind == "cav" else plain(curved, np.eye(UNITS)[:3] + 0.1)
+    alone = tcav(curved, {"one": images()["one"]}, given, random=10)
+    both = tcav(curved, images(), given, random=10)
+    both = both[both["class"] == "one"].reset_index(drop=True)
+    columns = [c for c in COLUMNS if c not in ("p_adjusted", "p_bh")]  # over what was asked
+    pd.testing.assert_frame_equal(both[columns], alone[columns], check_exact=True)
