@@ -302,9 +302,15 @@ class ConceptVectors:
     def select(
         self, which: str | Sequence[str] | Callable[[pd.DataFrame], Any]
     ) -> "ConceptVectors":
-        """Some of the vectors: a name, several, or a function of `concepts` to a boolean mask."""
+        """Some of the vectors: a name, several, or a function of `concepts` to a boolean mask.
+
+        Names that are a part of the column `concepts["name"]` mean its rows, also where two
+        categories share a name.
+        """
         if callable(which):
             rows = np.flatnonzero(np.asarray(which(self.concepts), dtype=bool))
+        elif isinstance(which, pd.Series) and self._own(which):
+            rows = self.concepts.index.get_indexer(which.index)
         else:
             names = [which] if isinstance(which, str) else which
             rows = np.array([self.index(name) for name in names], dtype=int)
@@ -314,6 +320,11 @@ class ConceptVectors:
             bias=self.bias[rows],
             concepts=self.concepts.iloc[rows],
         )
+
+    def _own(self, names: pd.Series) -> bool:
+        """Whether names are a part of the own column of names."""
+        here = self.concepts["name"].reindex(names.index)
+        return bool(names.index.is_unique and (here == names).all())
 
     def nearest(self, name: str, k: int = 5) -> pd.DataFrame:
         """The k concepts nearest to one by cosine, itself left out (table 2).

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.atlas import Atlas
 from conceptlab.analysis.directions import require_number
 from conceptlab.errors import InputError
+from conceptlab.numerics.testing import permutation_p
 from conceptlab.registry import near_matches
 
 Labels = NDArray[np.int64]
@@ -27,7 +28,8 @@ class AtlasComparison:
         measures: a row for each resolution: columns resolution, images (in a cell of both),
             cells_a, cells_b, mutual_information (nats), adjusted (mutual information, 0 by chance
             and 1 where the cells part the images alike; Vinh, Epps & Bailey 2010) and p_value
-            (share of random pairings of the images, with the observed one, that give as much).
+            (share of random pairings of the images, with the observed one, that give as much; NaN
+            where all give the same, as with a single cell).
     """
 
     table: pd.DataFrame
@@ -145,14 +147,13 @@ def _measured(
 
     observed = _information(a, b)
     random = np.array([_information(a, generator.permutation(b)) for _ in range(draws)])
-    as_much = random >= observed - 1e-12  # sums of the same terms in another order
     return {
         "images": len(a),
         "cells_a": a.max() + 1,
         "cells_b": b.max() + 1,
         "mutual_information": observed,
         "adjusted": float(adjusted_mutual_info_score(a, b)),
-        "p_value": (1 + int(as_much.sum())) / (1 + draws),
+        "p_value": permutation_p(observed, random),
     }
 
 

@@ -12,6 +12,7 @@ from conceptlab.analysis.directions import require_number
 from conceptlab.errors import InputError
 from conceptlab.models.ablation import (
     away,
+    exactness,
     level,
     moved,
     pooled,
@@ -21,7 +22,7 @@ from conceptlab.models.ablation import (
 )
 from conceptlab.models.outputs import Output, class_columns
 from conceptlab.models.rest import Edit, Rest
-from conceptlab.numerics.rounding import PLACES, settled
+from conceptlab.numerics.rounding import settled
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -212,14 +213,6 @@ class Asking:
             directions / np.linalg.norm(directions, axis=1, keepdims=True),
         )  # fmt: skip
 
-    @property
-    def exact(self) -> float:
-        """The share of an image's largest score that a score is exact to."""
-        import torch
-
-        kinds = [p.dtype for p in self.model.module.parameters() if p.is_floating_point()]
-        return PLACES * float(torch.finfo(kinds[0] if kinds else torch.float32).eps)
-
     def outcome(
         self, pictures: Pictures, column: int, variants: Variants, control_images: int | None
     ) -> Outcome:
@@ -263,7 +256,7 @@ class Asking:
     def _intact(self, batch: Any, column: int) -> tuple[Floats, Floats]:
         """(n, 2) see `_own`, and (n,) below which a change of the score is rounding."""
         scores = scores_intact(self.rest, batch, self.output)
-        return _own(scores, column), self.exact * np.abs(scores).max(axis=1)
+        return _own(scores, column), exactness(self.model) * np.abs(scores).max(axis=1)
 
     def _changed(
         self, edits: Sequence[Edit], column: int, before: Floats, rounding: Floats

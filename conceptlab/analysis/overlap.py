@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from conceptlab.errors import InputError
 from conceptlab.numerics.intervals import FISHER, studentised
 from conceptlab.numerics.parallel import ordered_map
-from conceptlab.numerics.testing import benjamini_hochberg, holm
+from conceptlab.numerics.testing import benjamini_hochberg, holm, permutation_p
 from conceptlab.probes.summary import scored_column
 from conceptlab.vectors import ConceptVectors
 
@@ -278,10 +278,9 @@ def _permuted(first: Floats, second: Floats, r: Floats, draws: int, seed: int) -
 
     def one(concept: int) -> float:
         null = np.abs(first[concept][orders] @ second[concept])
-        return float((1 + (null >= abs(r[concept]) - 1e-12).sum()) / (1 + draws))
+        return permutation_p(abs(float(r[concept])), null)
 
-    chances = np.array(list(ordered_map(one, range(len(r)))))
-    return np.where(np.isfinite(r), chances, np.nan)
+    return np.array(list(ordered_map(one, range(len(r)))))
 
 
 def _places(table: pd.DataFrame, needed: Sequence[str]) -> list[str]:

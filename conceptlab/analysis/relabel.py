@@ -74,7 +74,8 @@ class Relabelling:
         above = pool.size - np.searchsorted(pool, each[0] - slack)
         itself = 0 if self.enough else 1
         chances: Floats = (itself + above) / (itself + pool.size)
-        return chances
+        known = np.isfinite(pool).all() and np.ptp(pool) > SLACK * max(1.0, np.abs(pool).max())
+        return chances if known else np.full_like(chances, np.nan)
 
     def group_chances(
         self,

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
-from conceptlab.numerics.testing import benjamini_hochberg
+from conceptlab.numerics.testing import TIE, benjamini_hochberg
 from conceptlab.vectors import ConceptVectors, unit_rows
 
 Floats = NDArray[np.float64]
@@ -44,7 +44,8 @@ def weight_intervals(distribution: Distribution, level: float = 0.95) -> pd.Data
 
     Returns:
         A row per concept with a vector and unit: concept, category, unit, weight, low, high,
-        p_value (of a weight of 0), p_bh (Benjamini & Hochberg 1995, over all rows).
+        p_value (of a weight of 0; NaN where no draw differs from another), p_bh (Benjamini &
+        Hochberg 1995, over all rows).
 
     Raises:
         InputError: a level outside 0..1.
@@ -60,7 +61,7 @@ def weight_intervals(distribution: Distribution, level: float = 0.95) -> pd.Data
     reach = student.ppf((1 + level) / 2, degrees) * spread
     with np.errstate(divide="ignore", invalid="ignore"):
         chances = 2 * student.sf(np.abs(weights) / spread, degrees)
-    chances = np.where((weights == 0) & (spread == 0), 1.0, chances).ravel()
+    chances = np.where(spread > TIE * np.abs(weights), chances, np.nan).ravel()  # none without
     units = weights.shape[1]
     return pd.DataFrame(
         {

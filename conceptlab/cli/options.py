@@ -91,7 +91,7 @@ DataArg = Annotated[
     typer.Argument(
         metavar="DATA",
         help="scenes[:n=1000,seed=0], folder:PATH[,colors=true], broden:PATH or pictures:PATH (no "
-        'labels); a PATH with , or = in it is written \'"PATH"\'.',
+        "labels); a PATH with , or = in it is written '\"PATH\"'.",
     ),
 ]
 LayersOpt = Annotated[
@@ -130,6 +130,8 @@ LabelOpt = Annotated[
 SplitOpt = Annotated[str, typer.Option("--split", help="Split to score on: train, val, test.")]
 DryOpt = Annotated[bool, typer.Option("--dry-run", help="Only say bytes and expected time.")]
 
+LEAST = 0.0001  # p-values below are said to be so
+
 
 def show(table: "pd.DataFrame") -> None:
     """Print a table, as text or as one JSON line."""
@@ -138,8 +140,18 @@ def show(table: "pd.DataFrame") -> None:
     elif table.empty:
         typer.echo("none")
     else:
-        whole = {name: _whole_number for name in table if _is_whole(table[name])}
-        typer.echo(table.to_string(index=False, na_rep="-", float_format="%.4f", formatters=whole))
+        shown = {name: _whole_number for name in table if _is_whole(table[name])}
+        shown |= {name: _chance for name in table if _is_chance(str(name))}
+        typer.echo(table.to_string(index=False, na_rep="-", float_format="%.4f", formatters=shown))
+
+
+def _is_chance(name: str) -> bool:
+    return name.startswith("p_") or name.endswith("_p")
+
+
+def _chance(value: float) -> str:
+    """A p-value that is never written as 0."""
+    return f"{value:.4f}" if value >= LEAST else ("-" if value != value else f"<{LEAST}")
 
 
 def _is_whole(column: "pd.Series") -> bool:

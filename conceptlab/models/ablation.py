@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from conceptlab.models.outputs import Output, scores_of
+from conceptlab.models.probed import ProbedModel
 from conceptlab.models.rest import Edit, Rest
+from conceptlab.numerics.rounding import PLACES
 
 Floats = NDArray[np.floating]
 Numbers = NDArray[np.float64]
@@ -47,6 +49,12 @@ def level(units: NDArray[np.int64], mean: Floats) -> Edit:
         return changed
 
     return edit
+
+
+def exactness(model: ProbedModel) -> float:
+    """The share of an image's largest score that its scores are exact to, by the network's type."""
+    kinds = [p.dtype for p in model.module.parameters() if p.is_floating_point()]
+    return PLACES * float(torch.finfo(kinds[0] if kinds else torch.float32).eps)
 
 
 def scores_intact(rest: Rest, batch: Tensor, output: Output = None) -> Numbers:

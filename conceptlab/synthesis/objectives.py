@@ -291,7 +291,14 @@ def directions(
     Raises:
         InputError: an unknown concept, or one without a vector.
     """
-    rows = np.flatnonzero(vectors.usable).tolist() if names is None else map(vectors.index, names)
+    rows = (
+        np.flatnonzero(vectors.usable).tolist()
+        if names is None
+        else [vectors.index(name) for name in names]
+    )
+    silent = [vectors.names[row] for row in rows if not vectors.usable[row]]
+    if silent:
+        raise InputError(f"concept {silent[0]!r} has no vector (too few examples to fit one)")
     unit, called, layer = vectors.normalized.weights, vectors.names, vectors.space.layer
     return [Direction(layer, unit[row], None, cosine, called[row], vectors.space) for row in rows]
 
