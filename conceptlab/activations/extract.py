@@ -22,7 +22,7 @@ from conceptlab.activations.lock import held
 from conceptlab.activations.precision import LARGEST, Peaks, hopeless, told
 from conceptlab.activations.store import Activations
 from conceptlab.activations.target import Target, require_space, targets
-from conceptlab.errors import ActivationError
+from conceptlab.errors import ActivationError, ModelError
 from conceptlab.numerics.parallel import workers
 
 if TYPE_CHECKING:
@@ -285,6 +285,7 @@ def _forward(
     """
     import torch
 
+    from conceptlab.models.forward import PassFailed
     from conceptlab.models.watch import watch
 
     found: dict[str, Rows] = {}
@@ -296,7 +297,10 @@ def _forward(
             found[layer] = rows
 
     with torch.inference_mode(), watch(model.module, list(wanted), keep) as run:
-        run(model.normalise(torch.from_numpy(pixels)))
+        try:
+            run(model.normalise(torch.from_numpy(pixels)))
+        except PassFailed as error:
+            raise ModelError(f"{error}, for the images from {names[0]} on") from error
     return found
 
 

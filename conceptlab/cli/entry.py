@@ -14,7 +14,7 @@ from conceptlab.cli import studies as studies
 from conceptlab.cli import vectors as vectors
 from conceptlab.cli import work as work
 from conceptlab.cli.options import LAST_SEED, app, options
-from conceptlab.errors import CacheError, ConceptlabError, UnfinishedError
+from conceptlab.errors import NO_MEMORY, CacheError, ConceptlabError, UnfinishedError
 from conceptlab.stopping import EXIT_CODE, stoppable
 
 INTERRUPTED = 130
@@ -25,7 +25,6 @@ EPILOG = (
 )
 GLOBAL_VALUES = ("--seed", "--device")
 GLOBAL_FLAGS = ("--quiet", "--json", "--debug")
-NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 @app.callback(epilog=EPILOG)

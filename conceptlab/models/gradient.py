@@ -14,6 +14,7 @@ from torch import Tensor
 
 from conceptlab.errors import LayerError
 from conceptlab.models.edit import Change, changing
+from conceptlab.models.forward import forward
 from conceptlab.models.grid import Form, to_grid
 from conceptlab.models.outputs import Output, scores_of
 from conceptlab.models.probed import ProbedModel
@@ -56,7 +57,7 @@ def scores(model: ProbedModel, batch: Tensor, output: Output = None) -> NDArray[
         output: see `conceptlab.models.outputs.scores_of`.
     """
     with torch.inference_mode(), changing(model, {}):
-        return _array(scores_of(model.module(batch.to(model.device)), output))
+        return _array(scores_of(forward(model.module, batch.to(model.device)), output))
 
 
 def derivatives(
@@ -92,7 +93,7 @@ def derivatives(
 
     change: Change = keep
     with torch.enable_grad(), changing(model, dict.fromkeys(layers, change)):
-        found = scores_of(model.module(batch.to(model.device)), output)
+        found = scores_of(forward(model.module, batch.to(model.device)), output)
         missing = [layer for layer in layers if layer not in kept]
         if missing:
             raise LayerError(f"layer {missing[0]} is not reached by a forward pass")

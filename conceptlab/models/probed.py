@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from conceptlab.errors import ConceptlabError, InputError, LayerError, ModelError
+from conceptlab.errors import InputError, LayerError, ModelError
 from conceptlab.models.alone import alone
 from conceptlab.models.field import FieldTracker, parameters_of
+from conceptlab.models.forward import PassFailed, forward, what_runs
 from conceptlab.models.grid import first_tensor, grid_of, is_floating
 from conceptlab.models.identity import answers, fingerprint_of, sketches
 from conceptlab.models.picture import see
@@ -331,30 +332,18 @@ class ProbedModel:
         handles = [m.register_forward_hook(partial(hook, name)) for name, m in named]
         try:
             with torch.no_grad(), evaluating(self.module), tracker:
-                self.module(image)
-        except ConceptlabError:
-            raise
-        except Exception as error:  # a network may raise anything; say which and where
-            raise ModelError(
-                f"{self.spec} cannot run on a {size} x {size} picture of float32 values "
-                f"({first_line(error)}); {_advice(self.module, self.preprocessing.channels)}"
-            ) from error
+                forward(self.module, image)
+        except PassFailed as error:
+            raise ModelError(f"{self.spec}: {error}{self._what_runs(image)}") from error
         finally:
             for handle in handles:
                 handle.remove()
         runs_once(self.module, [name for name, row in found.items() if row["calls"] == 1])
         return pd.DataFrame(list(found.values()), columns=LAYER_COLUMNS)
 
-
-def _advice(module: nn.Module, channels: int) -> str:
-    """What to give for a network that does not take its pictures."""
-    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
-    if first is None or first.in_channels == channels or first.groups > 1:
-        return "another size is given with --size"
-    wanted = first.in_channels
-    if wanted not in MODES:
-        return f"it takes {wanted} channels, and pictures have 1, 3 or 4"
-    return f"it takes {wanted} channels: give as many numbers with --mean and --std"
+    def _what_runs(self, image: Tensor) -> str:
+        with evaluating(self.module):
+            return what_runs(self.module, image)
 
 
 LAYER_COLUMNS = [

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from conceptlab.errors import LayerError
 from conceptlab.models.edit import Change, on_grid, replaced
+from conceptlab.models.forward import forward
 from conceptlab.models.grid import first_tensor, form_of, to_grid
 from conceptlab.models.probed import ProbedModel
 from conceptlab.models.watch import evaluating
@@ -108,7 +109,7 @@ class Rest:
 
         wanted = [module for module, read in plan.skipped.items() if read]
         with _patched({m: keeping(m, m.forward) for m in (*wanted, self._target)}):
-            returned = self._model.module(batch.clone())
+            returned = forward(self._model.module, batch.clone())
         if self._target not in self._kept:
             raise LayerError(f"layer {self._layer} is not reached by a forward pass")
         self._output = self._kept.pop(self._target)
@@ -135,7 +136,7 @@ class Rest:
 
         parts = [*plan.skipped, self._target]
         with _patched({module: giving(module) for module in parts}):
-            returned = self._model.module(self._batch.clone())
+            returned = forward(self._model.module, self._batch.clone())
         return returned, all(calls[m] == 1 for m in parts) and not self._overwritten()
 
     def _overwritten(self) -> set[nn.Module]:
@@ -153,7 +154,7 @@ class Rest:
         trace = _Trace(self._target)
         parts = {module: trace.around(module) for module in self._model.module.modules()}
         with _patched(parts):
-            self._model.module(picture.clone())
+            forward(self._model.module, picture.clone())
         plan = self._plan = _Plan(trace.skippable())
         for _ in range(ROUNDS):
             self._record(picture)

@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from conceptlab.errors import LayerError, ModelError
 from conceptlab.models.alone import alone
 from conceptlab.models.edit import changing, place
+from conceptlab.models.forward import forward
 from conceptlab.models.gradient import derivatives
 from conceptlab.models.grid import Form, to_grid
 from conceptlab.models.outputs import Output, scores_of
@@ -124,7 +125,7 @@ class Tangent:
                 return scores.detach(), self._twice_back(scores, *kept)
 
     def _scores(self, batch: Tensor) -> Tensor:
-        return scores_of(self._model.module(batch), self._output)
+        return scores_of(forward(self._model.module, batch), self._output)
 
     def _twice_back(self, scores: Tensor, leaf: Tensor, vector: Tensor) -> Tensor:
         """J v as the derivative of u . J v with respect to u."""
@@ -159,7 +160,7 @@ class Tangent:
         wanted = float((layer.gradients[0] * layer.values * way.numpy()).sum(dtype=np.float64))
         try:
             along = self._along(self._picture, lambda grid: grid * way.to(grid))[1][0]
-        except (NotImplementedError, RuntimeError):  # no forward rule
+        except RuntimeError:  # no forward rule
             return False
         terms = (along * weights[0]).double()
         return abs(float(terms.sum()) - wanted) <= TOLERANCE * float(

@@ -10,10 +10,12 @@ from threading import get_ident
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from conceptlab.errors import LayerError
 from conceptlab.models.alone import alone
+from conceptlab.models.forward import forward
 from conceptlab.models.grid import grid_of
 from conceptlab.registry import near_matches
 
@@ -23,8 +25,8 @@ Keep = Callable[[str, Tensor], None]
 _ONCE: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
 
-class _Reached(Exception):
-    """All layers have been seen; unwinds the forward pass."""
+class _Reached(BaseException):
+    """All layers have been seen; unwinds the forward pass, whatever that catches."""
 
 
 @contextmanager
@@ -71,12 +73,13 @@ def watch(
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and every part's own mode and `requires_grad` back at the end.
+    """Evaluation mode, and every part's own mode, `requires_grad` and buffers back at the end.
 
     Other threads wait, see `conceptlab.models.alone`.
     """
     with alone(module):
         modes = {part: part.training for part in module.modules()}
+        buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
         wanted = {parameter: parameter.requires_grad for parameter in module.parameters()}
         try:
             module.eval()
@@ -86,6 +89,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
                 part.training = mode
             for parameter, flag in wanted.items():
                 parameter.requires_grad_(flag)
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    if not torch.equal(buffer, before):  # statistics of what stays in training
+                        buffer.copy_(before)
 
 
 class _Capture:
@@ -130,7 +137,7 @@ class _Capture:
         self._pictures = len(batch)
         self._thread = get_ident()
         try:
-            self._module(batch)
+            forward(self._module, batch)
         except _Reached:
             return
         finally:

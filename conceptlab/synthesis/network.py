@@ -6,11 +6,11 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from conceptlab.errors import ConceptlabError, LayerError, ModelError
+from conceptlab.errors import LayerError, ModelError
 from conceptlab.models.edit import changing
+from conceptlab.models.forward import PassFailed
 from conceptlab.models.outputs import Output, scores_of
 from conceptlab.models.probed import ProbedModel
-from conceptlab.models.source import first_line
 from conceptlab.models.watch import watch
 from conceptlab.synthesis.objective import SCORES
 from conceptlab.synthesis.redirect import redirecting
@@ -66,14 +66,12 @@ def _sized(model: ProbedModel, inputs: Tensor) -> Iterator[None]:
     """Says of which size a network could not run."""
     try:
         yield
-    except ConceptlabError:
-        raise
-    except Exception as error:  # a network may raise anything; say which and where
+    except PassFailed as error:
         side, own = inputs.shape[-1], model.preprocessing.geometry.size
         such = "" if side == own else f", such as its own, {own}, with octaves=1"
         raise ModelError(
-            f"{model.spec} cannot run on a picture of {side} x {side} pixels "
-            f"({first_line(error)}); choose a size that it takes{such}"
+            f"{model.spec} cannot run on a picture of {side} x {side} pixels ({error}); choose a "
+            f"size that it takes{such}"
         ) from error
 
 

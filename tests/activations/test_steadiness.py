@@ -54,7 +54,7 @@ def test_what_is_random_is_refused_and_what_comes_before_it_is_not(data, tmp_pat
 
 @pytest.mark.parametrize(
     "after",
-    [Stubborn(8, momentum=0.0), nn.BatchNorm2d(8, track_running_stats=False)],
+    [Stubborn(8), nn.BatchNorm2d(8, track_running_stats=False)],
     ids=["stubborn", "none"],
 )
 def test_the_batch_is_part_of_the_key_where_it_counts(data, tmp_path, caplog, after):
