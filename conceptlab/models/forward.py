@@ -9,7 +9,8 @@ from conceptlab.errors import NO_MEMORY, ConceptlabError, ModelError, Unfinished
 from conceptlab.models.source import first_line
 from conceptlab.numerics.pixels import MODES
 
-SIZES = (224, 64, 32, 128, 256, 299, 384, 512)  # tried where a network cannot run on its pictures
+#: Tried where a network cannot run on its pictures.
+SIZES = (224, 64, 32, 128, 256, 299, 384, 512, 28, 48, 96, 112, 160, 192, 240, 288, 16)
 CHANNELS = (1, 3, 4, 2, 5, 6, 8, 9, 10, 12, 13, 7)
 
 

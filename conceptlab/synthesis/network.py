@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from conceptlab.errors import LayerError, ModelError
 from conceptlab.models.edit import changing
-from conceptlab.models.forward import PassFailed
+from conceptlab.models.forward import PassFailed, forward
 from conceptlab.models.outputs import Output, scores_of
 from conceptlab.models.probed import ProbedModel
 from conceptlab.models.watch import watch
@@ -47,7 +48,7 @@ def passes(
         hook = model.module.register_forward_hook(returned) if scores else None
         watching = watch(model.module, layers, keep, stop=not scores) if layers else None
         try:
-            with watching or nullcontext(model.module) as run:
+            with watching or nullcontext(partial(forward, model.module)) as run:
 
                 def outputs(inputs: Tensor) -> dict[str, Tensor]:
                     found.clear()
