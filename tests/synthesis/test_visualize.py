@@ -315,6 +315,7 @@ def test_diversity_makes_equal_objectives_differ(scenenet):
 def test_a_group_shares_a_batch_whatever_its_size(small):
     asked = [Unit("first", 0), Unit("first", 1), Unit("first", 0), Unit("first", 0)]
     settings = Synthesis(steps=5, diversity=1.0)
+    small.layers()  # a pass of its own, if it is the first time
     batches = []
     handle = small.module.first.register_forward_hook(lambda *a: batches.append(len(a[2])))
     try:
