@@ -132,9 +132,7 @@ def _shared(places: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[order]
 
 
-def _measured(
-    a: Labels, b: Labels, draws: int, generator: np.random.Generator
-) -> dict[str, float]:
+def _measured(a: Labels, b: Labels, draws: int, generator: np.random.Generator) -> dict[str, float]:
     """One number for how alike two partitions are, and its chance.
 
     Args:

@@ -71,8 +71,11 @@ def exemplars(
     count: Annotated[int, typer.Option("--count", min=1, help="Pictures of each.")] = 8,
     fields: Annotated[
         int,
-        typer.Option("--fields", min=0, help="Pictures of each that are covered part by part, to "
-                     "see how far it looks; slow."),
+        typer.Option(
+            "--fields",
+            min=0,
+            help="Pictures of each that are covered part by part, to see how far it looks; slow.",
+        ),
     ] = 0,
     out: OutOpt = Path("runs/look"),
     name: NameOpt = None,

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from conceptlab.errors import LayerError
-from conceptlab.models.grid import Form, first_tensor, form_of, to_grid
+from conceptlab.models.evaluation import evaluating
+from conceptlab.models.grid import Form, first_tensor, part_of, place, to_grid
 from conceptlab.models.probed import ProbedModel
-from conceptlab.models.watch import evaluating
 
 #: Takes a layer's name, its raw output and the output's form; gives what replaces it.
 Change = Callable[[str, Tensor, Form], Tensor]
@@ -33,6 +33,7 @@ def changing(model: ProbedModel, layers: Mapping[str, Change]) -> Iterator[None]
     """
     modules = dict(model.module.named_modules())
     own = get_ident()
+    forms = {layer: model.form(layer) for layer in layers}
 
     def hook(layer: str, change: Change, _: nn.Module, __: Any, output: Any) -> Any:
         if own != get_ident():
@@ -40,13 +41,13 @@ def changing(model: ProbedModel, layers: Mapping[str, Change]) -> Iterator[None]
         raw = first_tensor(output, layer)
         if not torch.is_floating_point(raw):
             raise LayerError(f"layer {layer} gives {raw.dtype} values, which cannot be changed")
-        return replaced(output, change(layer, raw, form_of(raw, model.module, layer)))
+        return replaced(output, change(layer, raw, forms[layer]))
 
     with evaluating(model.module):
         for parameter in model.module.parameters():
             parameter.requires_grad_(False)
         handles = [
-            modules[layer].register_forward_hook(partial(hook, layer, change))
+            modules[part_of(layer)].register_forward_hook(partial(hook, layer, change))
             for layer, change in layers.items()
         ]
         try:
@@ -62,25 +63,13 @@ def on_grid(edit: Callable[[Tensor], Tensor]) -> Change:
     def change(_: str, raw: Tensor, form: Form) -> Tensor:
         grid = edit(to_grid(raw, form))
         fresh = grid.data_ptr() != raw.data_ptr() and grid.dtype == raw.dtype
-        if form.kind == "map" and fresh and grid.stride() == raw.stride():
+        if form.is_map and fresh and grid.stride() == raw.stride():
             return grid
         changed = raw.clone(memory_format=torch.preserve_format)
         place(changed, form, grid)
         return changed
 
     return change
-
-
-def place(raw: Tensor, form: Form, grid: Tensor) -> None:
-    """Write a grid (n, K, H, W) into a raw output of a known layout."""
-    if form.kind == "map":
-        raw.copy_(grid)
-    elif form.kind == "last":
-        raw.copy_(grid.permute(0, 2, 3, 1))
-    elif form.kind == "vector":
-        raw.copy_(grid[:, :, 0, 0])
-    else:
-        raw[:, form.prefix :] = grid.flatten(2).transpose(1, 2)
 
 
 def replaced(output: Any, tensor: Tensor) -> Any:

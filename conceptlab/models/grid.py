@@ -1,15 +1,15 @@
-"""A layer's output as a grid of units, whatever the architecture calls it."""
+"""A layer's output as a grid of units, by its measured layout (`conceptlab.models.layout`)."""
 
 import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from conceptlab.errors import LayerError
 
-MAPS = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
-MOST_PREFIX = 16  # tokens before the picture's, where only their number can tell
+#: After a layer's name: its class token alone, as a vector.
+CLASS = "[cls]"
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,27 @@ class Form:
     """How a layer's outputs are laid out.
 
     Args:
-        kind: 'map' (n, K, H, W), 'last' (n, H, W, K), 'tokens' (n, T, K) or 'vector' (n, K).
-        prefix: tokens before those of the picture (class token, registers).
+        order: the output's axes in the order pictures, units, and then none (a vector), tokens, or
+            rows and columns.
+        first: the token with which the map begins, where there are tokens.
+        others: how many tokens are no part of the map (class token, registers).
+        token: the one that is meant, where it is a single token and not the map.
     """
 
-    kind: str
-    prefix: int = 0
+    order: tuple[int, ...]
+    first: int = 0
+    others: int = 0
+    token: int | None = None
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the output is (n, K, H, W) as it stands."""
+        return self.order == (0, 1, 2, 3)
+
+
+def part_of(layer: str) -> str:
+    """The name in `named_modules()` of a layer or of one's class token."""
+    return layer.removesuffix(CLASS)
 
 
 def first_tensor(output: object, layer: str) -> Tensor:
@@ -41,116 +56,50 @@ def first_tensor(output: object, layer: str) -> Tensor:
     return output
 
 
-def prefix_tokens(module: nn.Module) -> int | None:
-    """How many tokens stand before the picture's, where the model itself says so."""
-    said = getattr(module, "num_prefix_tokens", None)
-    if isinstance(said, int):
-        return said
-    return 1 if isinstance(getattr(module, "class_token", None), Tensor) else None
-
-
-def form_of(output: Tensor, module: nn.Module, layer: str) -> Form:
-    """The layout of a layer's output, found from its shape and from what the model says.
-
-    Inputs are square, and so are maps: of a 4-D output's three sizes, the one that differs from two
-    equal ones is that of the units. Where none or all differ (Swin's first blocks have 96 x 96 maps
-    of 96 units at 384 px), the parts of the layer tell what axis they work on.
-
-    Args:
-        output: the layer's.
-        module: the whole network.
-        layer: its name there.
-
-    Raises:
-        LayerError: an output of another number of axes, or tokens that form no square.
-    """
-    if output.ndim == 2:
-        return Form("vector")
-    if output.ndim == 3:
-        return _tokens(output, module, layer)
-    if output.ndim != 4:
-        shape = tuple(output.shape)
-        raise LayerError(f"layer {layer} gives {shape}; a grid of units needs 2 to 4 axes")
-    _, a, b, c = output.shape
-    if (a == b) != (b == c):
-        return Form("last" if a == b else "map")
-    return Form("last" if _units_last(module, layer) else "map")
+def floating_tensor(output: object) -> Tensor | None:
+    """The first tensor of an output if it holds floating-point numbers."""
+    try:
+        tensor = first_tensor(output, "")
+    except LayerError:
+        return None
+    return tensor if torch.is_floating_point(tensor) else None
 
 
 def to_grid(output: Tensor, form: Form) -> Tensor:
-    """(n, K, H, W) view of an output of a known layout."""
-    if form.kind == "map":
-        return output
-    if form.kind == "last":
-        return output.permute(0, 3, 1, 2)
-    if form.kind == "vector":
-        return output[:, :, None, None]
-    tokens = output[:, form.prefix :]
-    side = math.isqrt(tokens.shape[1])
-    units = tokens.transpose(1, 2)
-    return units.reshape(*units.shape[:2], side, side)
+    """(n, K, H, W) view of an output of a known layout.
 
-
-def _tokens(output: Tensor, module: nn.Module, layer: str) -> Form:
-    count = output.shape[1]
-    said = prefix_tokens(module)
-    guess = count - math.isqrt(count) ** 2
-    for prefix in (guess,) if said is None else (said, 0):  # 0: where the picture's alone pass
-        if prefix <= MOST_PREFIX and _is_square(count - prefix):
-            return Form("tokens", prefix)
-    raise LayerError(f"layer {layer} gives {count} tokens, which form no square grid")
-
-
-def _units_last(module: nn.Module, layer: str) -> bool:
-    """Whether the units of a layer's 4-D output are on the last axis, as its parts have them.
-
-    The last part that says something decides, be it a part of the layer or before it; but what
-    begins on maps and ends in a linear layer is a ConvNeXt block, which permutes back by itself.
+    Raises:
+        LayerError: an output that cannot be of that layout.
     """
-    own, before = [], []
-    for name, part in module.named_modules():
-        said = _part_units_last(part)
-        if said is None:
-            continue
-        if name == layer or not layer or name.startswith(f"{layer}."):
-            own.append((part, said))
-        elif not own:
-            before.append((part, said))
-        else:
-            break
-    told = own or before[-1:]
-    if not told:
-        return False
-    if not told[0][1] and isinstance(told[-1][0], nn.Linear):
-        return False
-    return told[-1][1]
+    if output.ndim != len(form.order):
+        raise LayerError(f"{tuple(output.shape)} has other axes than those that were measured")
+    ordered = output.permute(form.order)
+    if ordered.ndim == 4:
+        return ordered
+    if ordered.ndim == 2:
+        return ordered[:, :, None, None]
+    return _tokens(ordered, form).unflatten(2, _sides(ordered.shape[2], form))
 
 
-def _part_units_last(part: nn.Module) -> bool | None:
-    """Whether a part works on units on the last axis, or on the second; None if on any."""
-    dims = getattr(part, "dims", None)  # torchvision's Permute
-    if isinstance(dims, tuple | list) and len(dims) == 4:
-        return list(dims) == [0, 2, 3, 1]
-    if isinstance(part, MAPS) or type(part).__name__.endswith("2d"):  # timm's LayerNorm2d
-        return False
-    if isinstance(part, nn.LayerNorm):
-        return len(part.normalized_shape) == 1
-    return True if isinstance(part, nn.Linear) else None
+def place(raw: Tensor, form: Form, grid: Tensor) -> None:
+    """Write a grid (n, K, H, W) into a raw output of a known layout."""
+    ordered = raw.permute(form.order)
+    if ordered.ndim == 3:
+        _tokens(ordered, form).copy_(grid.flatten(2))
+    else:
+        ordered.copy_(grid.reshape(ordered.shape))
 
 
-def _is_square(count: int) -> bool:
-    return count > 0 and math.isqrt(count) ** 2 == count
+def _tokens(ordered: Tensor, form: Form) -> Tensor:
+    """(n, K, tokens) those that the grid is made of."""
+    if form.token is not None:
+        return ordered[:, :, form.token : form.token + 1]
+    return ordered[:, :, form.first : form.first + ordered.shape[2] - form.others]
 
 
-def grid_of(output: object, module: nn.Module, layer: str) -> Tensor:
-    """A layer's output as (n, K, H, W)."""
-    tensor = first_tensor(output, layer)
-    return to_grid(tensor, form_of(tensor, module, layer))
-
-
-def is_floating(output: object) -> bool:
-    """Whether there is a floating-point tensor in an output."""
-    try:
-        return torch.is_floating_point(first_tensor(output, ""))
-    except LayerError:
-        return False
+def _sides(tokens: int, form: Form) -> tuple[int, int]:
+    count = 1 if form.token is not None else tokens - form.others
+    side = math.isqrt(max(count, 0))
+    if side == 0 or side * side != count:
+        raise LayerError(f"{tokens} tokens with {form.others} beside the map form no square")
+    return side, side

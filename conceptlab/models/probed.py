@@ -4,6 +4,7 @@ import fnmatch
 import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,13 +18,16 @@ from torch import Tensor, nn
 
 from conceptlab.errors import InputError, LayerError, ModelError
 from conceptlab.models.alone import alone
+from conceptlab.models.evaluation import evaluating
 from conceptlab.models.field import FieldTracker, parameters_of
 from conceptlab.models.forward import PassFailed, forward, what_runs
-from conceptlab.models.grid import first_tensor, grid_of, is_floating
+from conceptlab.models.grid import CLASS, Form, floating_tensor, part_of
 from conceptlab.models.identity import answers, fingerprint_of, sketches
+from conceptlab.models.layout import layouts
 from conceptlab.models.picture import see
+from conceptlab.models.places import Layout
 from conceptlab.models.source import first_line
-from conceptlab.models.watch import evaluating, runs_once, twice, watch
+from conceptlab.models.watch import form_in, watch
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.pixels import MODES, in_colours
 from conceptlab.numerics.resample import upsample
@@ -201,9 +205,19 @@ class ProbedModel:
             Columns layer, kind, shape (K, H, W), stride and receptive_field (pixels of the input;
             NaN where a value depends on the whole picture), parameters, bytes_per_image (of a
             float16 cache), calls (how often it runs in a pass; only layers that run once can be
-            probed).
+            probed), refused (why it has no shape and cannot be probed; else empty). After a layer
+            of tokens with a class token follows that alone, as LAYER[cls]: the first of the tokens
+            before the map's.
         """
         return self._layers.copy()
+
+    def form(self, layer: str) -> Form:
+        """How the output of a layer is laid out, as it was measured.
+
+        Raises:
+            LayerError: one that cannot be probed, with the reason.
+        """
+        return form_in(self._layouts, layer)
 
     @property
     def _layers(self) -> pd.DataFrame:
@@ -223,32 +237,29 @@ class ProbedModel:
         """
         if not patterns or not all(patterns):
             raise LayerError("name at least one layer; an empty name is none")
-        table = self._layers
-        names = table["layer"].tolist()
-        usable = set(table.loc[(table["calls"] == 1) & table["shape"].notna(), "layer"])
+        found_ = self._layouts
+        usable = [name for name, layout in found_.items() if layout.form is not None]
         chosen: set[str] = set()
         for pattern in patterns:
-            found = {n for n in usable if n == pattern or fnmatch.fnmatchcase(n, pattern)}
+            found = _matching(pattern, usable)
             if not found:
                 raise LayerError(self._unusable(pattern))
-            chosen |= found
-        return [n for n in names if n in chosen]
+            chosen.update(found)
+        return [n for n in found_ if n in chosen]
 
     def _unusable(self, pattern: str) -> str:
         """Why a name or glob gives nothing to probe; of several layers, the first speaks."""
-        table = self._layers.set_index("layer")
-        reached = [n for n in table.index if n == pattern or fnmatch.fnmatchcase(n, pattern)]
-        if reached:
-            layer = reached[0]
-            if table.at[layer, "calls"] > 1:
-                return twice(layer, list(table.index))
-            return (
-                f"layer {layer} of {self.name} gives no grid of units per picture; choose the "
-                "block around it"
-            )
-        if pattern in dict(self.module.named_modules()):
-            return f"layer {pattern} of {self.name} is not reached by a forward pass"
-        return f"{self.name} has no layer {pattern!r}; {near_matches(pattern, table.index)}"
+        known = self._layouts
+        for layer in _matching(pattern, list(known)):
+            try:
+                form_in(known, layer)
+            except LayerError as error:
+                return f"{self.name}: {error}"
+        if part_of(pattern) in known:
+            return f"layer {part_of(pattern)} of {self.name} has no class token before its map"
+        if part_of(pattern) in dict(self.module.named_modules()):
+            return f"layer {part_of(pattern)} of {self.name} is not reached by a forward pass"
+        return f"{self.name} has no layer {pattern!r}; {near_matches(pattern, known)}"
 
     def activations(
         self, images: Image.Image | Sequence[Image.Image], layers: Sequence[str]
@@ -315,31 +326,49 @@ class ProbedModel:
         whole[:, rows, columns] = upsample(maps, part)
         return whole
 
+    @property
+    def _layouts(self) -> Mapping[str, Layout]:
+        """The layout of every layer, at the network's size."""
+        image = self._blank()
+        with self._told(image):
+            return layouts(self.module, image)
+
     def _list(self) -> pd.DataFrame:
-        size = self.preprocessing.geometry.size
-        channels = self.preprocessing.channels
-        image = torch.zeros(1, channels, size, size, device=self.device, dtype=self.dtype)
-        found: dict[str, dict[str, Any]] = {}
+        image = self._blank()
         tracker = FieldTracker(image)
+        fields: dict[str, tuple[float, float]] = {}
 
-        def hook(name: str, module: nn.Module, _: Any, output: Any) -> None:
-            if name in found:
-                found[name]["calls"] += 1
-            else:
-                found[name] = _row(name, module, output, self.module, tracker)
+        def hook(name: str, _: nn.Module, __: Any, output: Any) -> None:
+            tensor = floating_tensor(output)
+            if name not in fields and tensor is not None:
+                fields[name] = tracker.of(tensor)
 
-        named = [(name, module) for name, module in self.module.named_modules() if name]
-        handles = [m.register_forward_hook(partial(hook, name)) for name, m in named]
+        named = dict(self.module.named_modules())
+        handles = [m.register_forward_hook(partial(hook, n)) for n, m in named.items()]
         try:
-            with torch.no_grad(), evaluating(self.module), tracker:
+            with self._told(image), torch.no_grad(), evaluating(self.module), tracker:
                 forward(self.module, image)
-        except PassFailed as error:
-            raise ModelError(f"{self.spec}: {error}{self._what_runs(image)}") from error
         finally:
             for handle in handles:
                 handle.remove()
-        runs_once(self.module, [name for name, row in found.items() if row["calls"] == 1])
-        return pd.DataFrame(list(found.values()), columns=LAYER_COLUMNS)
+        rows = [
+            _row(name, named[part_of(name)], layout, fields.get(name, UNKNOWN))
+            for name, layout in self._layouts.items()
+        ]
+        return pd.DataFrame(rows, columns=LAYER_COLUMNS)
+
+    def _blank(self) -> Tensor:
+        channels, size = self.preprocessing.channels, self.preprocessing.geometry.size
+        return torch.zeros(1, channels, size, size, device=self.device, dtype=self.dtype)
+
+    @contextmanager
+    def _told(self, image: Tensor) -> Iterator[None]:
+        """Says what a network runs on that does not run on its pictures."""
+        try:
+            yield
+        except PassFailed as error:
+            raise ModelError(f"{self.spec}: {error}{self._what_runs(image)}") from error
+
 
     def _what_runs(self, image: Tensor) -> str:
         with evaluating(self.module):
@@ -348,28 +377,35 @@ class ProbedModel:
 
 LAYER_COLUMNS = [
     "layer", "kind", "shape", "stride", "receptive_field", "parameters", "bytes_per_image", "calls",
+    "refused",
 ]  # fmt: skip
+UNKNOWN = (float("nan"), float("nan"))
+
+
+def _matching(pattern: str, names: Sequence[str]) -> list[str]:
+    """The names that a name or glob means; class tokens are meant where `[cls]` ends it."""
+    if pattern in names:
+        return [pattern]
+    ending, stem = (CLASS, part_of(pattern)) if pattern.endswith(CLASS) else ("", pattern)
+    return [
+        name
+        for name in names
+        if name.endswith(CLASS) == bool(ending) and fnmatch.fnmatchcase(part_of(name), stem)
+    ]
 
 
 def _row(
-    name: str, module: nn.Module, output: Any, network: nn.Module, tracker: FieldTracker
+    name: str, module: nn.Module, layout: Layout, field: tuple[float, float]
 ) -> dict[str, Any]:
-    shape, field = None, (float("nan"), float("nan"))
-    if is_floating(output):
-        try:
-            grid = grid_of(output, network, name)
-            if len(grid) == 1:  # else its rows are not pictures
-                shape = tuple(grid.shape[1:])
-                field = tracker.of(first_tensor(output, name))
-        except LayerError:
-            shape = None
+    once = layout.calls == 1 and layout.shape is not None
     return {
         "layer": name,
-        "kind": type(module).__name__,
-        "shape": shape,
-        "stride": field[1],
-        "receptive_field": field[0],
+        "kind": "class token" if name.endswith(CLASS) else type(module).__name__,
+        "shape": layout.shape,
+        "stride": field[1] if once else math.nan,
+        "receptive_field": field[0] if once else math.nan,
         "parameters": parameters_of(module),
-        "bytes_per_image": int(np.prod(shape)) * FLOAT16 if shape else 0,
-        "calls": 1,
+        "bytes_per_image": math.prod(layout.shape) * FLOAT16 if layout.shape else 0,
+        "calls": layout.calls,
+        "refused": layout.reason,
     }

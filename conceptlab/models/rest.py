@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from conceptlab.errors import LayerError
 from conceptlab.models.edit import Change, on_grid, replaced
+from conceptlab.models.evaluation import evaluating
 from conceptlab.models.forward import forward
-from conceptlab.models.grid import first_tensor, form_of, to_grid
+from conceptlab.models.grid import first_tensor, part_of, to_grid
 from conceptlab.models.probed import ProbedModel
-from conceptlab.models.watch import evaluating
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class Rest:
 
     def __init__(self, model: ProbedModel, layer: str) -> None:
         self._model, self._layer = model, layer
-        self._target = dict(model.module.named_modules())[layer]
+        self._target = dict(model.module.named_modules())[part_of(layer)]
+        self._form = model.form(layer)
         self._plan: _Plan | None = None
         self._batch = torch.empty(0)
         self._output: Any = None
@@ -71,7 +72,7 @@ class Rest:
     def grid(self) -> Tensor:
         """(n, K, H, W) the layer's output for the last batch, unchanged."""
         raw = first_tensor(self._output, self._layer)
-        return to_grid(raw, form_of(raw, self._model.module, self._layer))
+        return to_grid(raw, self._form)
 
     def intact(self, batch: Tensor) -> Any:
         """What the network returns for a batch (n, 3, S, S), which `changed` then speaks of."""
@@ -119,14 +120,13 @@ class Rest:
         """A pass from the layer on, and whether it can be trusted."""
         plan, calls = self._plan or _Plan(), Counter[nn.Module]()
         raw = first_tensor(self._output, self._layer)
-        form = form_of(raw, self._model.module, self._layer)
 
         def giving(module: nn.Module) -> Forward:
             def run(*_: Any, **__: Any) -> Any:
                 calls[module] += 1
                 if module is self._target:
                     rest = _mapped(self._output, torch.clone) if self._output is not raw else raw
-                    return replaced(rest, change(self._layer, raw, form))
+                    return replaced(rest, change(self._layer, raw, self._form))
                 if module not in self._kept:
                     return torch.empty(0)  # only another module that is skipped would read it
                 kept = self._kept[module]

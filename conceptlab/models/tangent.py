@@ -20,10 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from conceptlab.errors import LayerError, ModelError
 from conceptlab.models.alone import alone
-from conceptlab.models.edit import changing, place
+from conceptlab.models.edit import changing
 from conceptlab.models.forward import forward
 from conceptlab.models.gradient import derivatives
-from conceptlab.models.grid import Form, to_grid
+from conceptlab.models.grid import Form, place, to_grid
 from conceptlab.models.outputs import Output, scores_of
 from conceptlab.models.probed import ProbedModel
 from conceptlab.models.source import first_line
@@ -172,7 +172,7 @@ class Tangent:
         grids: list[Tensor] = []
 
         def keep(_: str, raw: Tensor, form: Form) -> Tensor:
-            if self._silent and form.prefix:  # a rectified map may be silent by chance
+            if self._silent and form.first:  # a rectified map may be silent by chance
                 raise LayerError(
                     f"the scores of {self._model.name} read the class token of layer {self._layer} "
                     "and nothing of its map; choose a layer before it"
@@ -200,7 +200,9 @@ def _in_place_of(raw: Tensor, form: Form, grids: Tensor) -> Tensor:
             f"the layer gives {tuple(own.shape[1:])} for a picture, and the activations are "
             f"{tuple(grids.shape[1:])}; extract them again"
         )
-    fresh = raw.detach().repeat(len(grids), *[1] * (raw.ndim - 1))
+    times = [1] * raw.ndim
+    times[form.order[0]] = len(grids)
+    fresh = raw.detach().repeat(times)
     place(fresh, form, grids.to(raw.dtype))
     return fresh
 

@@ -1,0 +1,101 @@
+"""How the indices of a layer's output share the answer to a change at different places.
+
+A base picture, and the same picture with one of a few horizontal bands taken from another picture,
+then with one of as many vertical ones. The share of an index is how much of all its change comes
+from a band: an index that stands for a row answers to the band where that row lies, an index that
+stands for a unit to all of them alike. Shares are taken for each number of an output before they
+are averaged, so that a unit of a thousand times the others' scale counts as much as they do.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+BANDS = 7
+PICTURES = 1 + 2 * BANDS
+NUMBERS = 2**15  # of an output and picture are looked at for each axis, where it has more
+ROUNDING = 8.0  # of these a change is no change, in units of the precision of the values
+SILENT = 1e-3  # share of an index's numbers that answer, below which it counts as silent
+COARSE = (4, 16, 64)  # sides of the coarser noise that the pictures are made of
+
+Shares = NDArray[np.float64]
+
+
+def moved_pictures(like: Tensor, number: int) -> Tensor:
+    """(PICTURES, C, H, W) a base picture, and it with one band after another changed.
+
+    Args:
+        like: (1, C, H, W) whose shape, type and device they have.
+        number: of the base picture.
+    """
+    base, other = (_noise(like.shape[1:], seed) for seed in (2 * number, 2 * number + 1))
+    pictures = base.repeat(PICTURES, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+    height, width = like.shape[2:]
+    for band in range(BANDS):
+        rows, columns = _band(band, height), _band(band, width)
+        pictures[1 + band, :, rows] = other[:, rows]
+        pictures[1 + BANDS + band, :, :, columns] = other[:, :, columns]
+    return pictures.to(like)
+
+
+def _noise(shape: torch.Size, seed: int) -> Tensor:
+    """(C, H, W) of mean 0 and deviation 1, as coarse as fine; torch's generator stays as it is."""
+    generator = torch.Generator().manual_seed(seed)
+    channels, height, width = shape
+    total = torch.randn(channels, height, width, generator=generator)
+    for side in COARSE:
+        small = torch.randn(1, channels, min(side, height), min(side, width), generator=generator)
+        total += interpolate(small, size=(height, width), mode="bilinear")[0]
+    return total / math.sqrt(1 + len(COARSE))
+
+
+def _band(band: int, pixels: int) -> slice:
+    return slice(round(band * pixels / BANDS), round((band + 1) * pixels / BANDS))
+
+
+def shares(outputs: Tensor, axis: int) -> tuple[Shares, Shares]:
+    """How much of the change of each index along an axis comes from each band.
+
+    Args:
+        outputs: (PICTURES, ...) of a layer, the pictures first.
+        axis: 1 or more.
+
+    Returns:
+        (2, BANDS, size) of the rows' and of the columns' bands; each index's sum to 1 over the
+        bands, and all are equal where it is silent. And (size,) how much of it answers at all.
+    """
+    values = _thinned(outputs.detach(), axis).movedim(axis, 1).flatten(2).to(torch.float32)
+    change = (values[1:] - values[:1]).abs_().unflatten(0, (2, BANDS))
+    scale = values[0].abs().mean() * torch.finfo(outputs.dtype).eps
+    floor = ROUNDING * BANDS * float(scale) + torch.finfo(torch.float32).tiny
+    found = (change / (change.sum(dim=1, keepdim=True) + floor)).mean(dim=3).cpu().double().numpy()
+    total = found.sum(axis=1, keepdims=True)
+    alive = total > SILENT
+    shared = np.where(alive, found / np.where(alive, total, 1.0), 1 / BANDS)
+    return shared, total[:, 0].mean(axis=0)
+
+
+def _thinned(outputs: Tensor, axis: int) -> Tensor:
+    """Every index along an axis, and some along the others, evenly spaced."""
+    most = max(NUMBERS // outputs.shape[axis], 1)
+    others = sorted((a for a in range(1, outputs.ndim) if a != axis), key=outputs.shape.__getitem__)
+    for place, other in enumerate(others):
+        each = round(most ** (1 / (len(others) - place)))
+        size, wanted = outputs.shape[other], max(min(outputs.shape[other], each), 1)
+        if wanted < size:
+            chosen = torch.linspace(0, size - 1, wanted, device=outputs.device).round().long()
+            outputs = outputs.index_select(other, chosen)
+        most = max(most // wanted, 1)
+    return outputs
+
+
+def expected(places: int) -> Shares:
+    """(BANDS, places) the shares of places in a row that answer to what lies at them."""
+    bands, edges = np.arange(BANDS + 1) / BANDS, np.arange(places + 1) / places
+    last = np.minimum(bands[1:, None], edges[None, 1:])
+    overlap: Shares = (last - np.maximum(bands[:-1, None], edges[None, :-1])).clip(0) * places
+    return overlap
