@@ -78,7 +78,8 @@ def to_grid(output: Tensor, form: Form) -> Tensor:
         return ordered
     if ordered.ndim == 2:
         return ordered[:, :, None, None]
-    return _tokens(ordered, form).unflatten(2, _sides(ordered.shape[2], form))
+    side = _side(ordered.shape[2], form)
+    return _tokens(ordered, form).reshape(*ordered.shape[:2], side, side)
 
 
 def place(raw: Tensor, form: Form, grid: Tensor) -> None:
@@ -97,9 +98,9 @@ def _tokens(ordered: Tensor, form: Form) -> Tensor:
     return ordered[:, :, form.first : form.first + ordered.shape[2] - form.others]
 
 
-def _sides(tokens: int, form: Form) -> tuple[int, int]:
+def _side(tokens: int, form: Form) -> int:
     count = 1 if form.token is not None else tokens - form.others
     side = math.isqrt(max(count, 0))
     if side == 0 or side * side != count:
         raise LayerError(f"{tokens} tokens with {form.others} beside the map form no square")
-    return side, side
+    return side

@@ -69,7 +69,7 @@ def shares(outputs: Tensor, axis: int) -> tuple[Shares, Shares]:
         bands, and all are equal where it is silent. And (size,) how much of it answers at all.
     """
     values = _thinned(outputs.detach(), axis).movedim(axis, 1).flatten(2).to(torch.float32)
-    change = (values[1:] - values[:1]).abs_().unflatten(0, (2, BANDS))
+    change = (values[1:] - values[:1]).abs_().view(2, BANDS, *values.shape[1:])
     scale = values[0].abs().mean() * torch.finfo(outputs.dtype).eps
     floor = ROUNDING * BANDS * float(scale) + torch.finfo(torch.float32).tiny
     found = (change / (change.sum(dim=1, keepdim=True) + floor)).mean(dim=3).cpu().double().numpy()

@@ -113,7 +113,7 @@ def _vector(sizes: Sequence[int]) -> Layout:
 def _of_maps(sizes: Sequence[int], shared: Sequence[Shares], pixels: Sequence[int]) -> Layout:
     """Of an output of three axes for a picture, of which two are rows and columns."""
     fits = [[fit(share[way], expected(share.shape[2])) for share in shared] for way in range(2)]
-    rows, columns = (max(range(3), key=lambda axis, way=way: way[axis].slope) for way in fits)
+    rows, columns = (int(np.argmax([found.slope for found in way])) for way in fits)
     down, across = fits[0][rows], fits[1][columns]
     agreement = min(down.agreement, across.agreement)
     apart = all(

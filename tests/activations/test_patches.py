@@ -18,9 +18,7 @@ class Ramp(ToyData):
 
 @pytest.fixture
 def ramp(store_activations):
-    data = Ramp(
-        np.zeros((4, 1, 4, 4), dtype=int), ["train"] * 4, catalogue_of(("thing", "object"))
-    )
+    data = Ramp(np.zeros((4, 1, 4, 4), dtype=int), ["train"] * 4, catalogue_of(("thing", "object")))
     return data, store_activations(np.zeros((4, 2, 4, 4)), data)
 
 

@@ -7,7 +7,8 @@ from torch import nn
 from torchvision import models
 
 from conceptlab.errors import LayerError
-from conceptlab.models.grid import first_tensor, form_of, grid_of, is_floating, prefix_tokens
+from conceptlab.models.grid import CLASS, Form, first_tensor, floating_tensor, place, to_grid
+from conceptlab.models.layout import layouts
 from conceptlab.models.probed import Preprocessing, ProbedModel
 from conceptlab.numerics.geometry import Geometry
 
@@ -15,11 +16,14 @@ from conceptlab.numerics.geometry import Geometry
 def capture(module, layer, batch):
     """A layer's own output and its grid."""
     kept = []
-    handle = module.get_submodule(layer).register_forward_hook(lambda m, i, o: kept.append(o))
+    form = layouts(module, batch)[layer].form
+    part = module.get_submodule(layer.removesuffix(CLASS))
+    handle = part.register_forward_hook(lambda m, i, o: kept.append(o))
     with torch.no_grad():
         module.eval()(batch)
     handle.remove()
-    return kept[0], grid_of(kept[0], module, layer)
+    raw = first_tensor(kept[0], layer)
+    return raw, to_grid(raw, form)
 
 
 def shapes(module, size):
@@ -84,7 +88,6 @@ def test_a_vit_of_timm_with_registers():
     module = timm.models.VisionTransformer(
         img_size=32, patch_size=8, embed_dim=12, depth=1, num_heads=2, reg_tokens=4
     )
-    assert prefix_tokens(module) == 5
     raw, grid = capture(module, "blocks.0", batch(32))
     assert raw.shape == (2, 21, 12)
     assert torch.equal(grid[:, :, 0, 1], raw[:, 6])
@@ -155,31 +158,38 @@ def test_vectors_are_maps_of_one_pixel():
     assert torch.equal(grid[:, :, 0, 0], raw)
 
 
-def test_grids_are_views():
-    module = nn.Identity()
-    for output in (torch.zeros(2, 17, 5), torch.zeros(2, 4, 4, 5), torch.zeros(2, 5)):
-        grid = grid_of(output, module, "")
-        grid += 1
-        assert output.sum() == grid.numel()
+FORMS = {
+    (2, 17, 5): Form((0, 2, 1), 1, 1),
+    (18, 2, 5): Form((1, 2, 0), 0, 2),
+    (2, 4, 4, 5): Form((0, 3, 1, 2)),
+    (2, 5): Form((0, 1)),
+    (5, 2): Form((1, 0)),
+    (2, 17, 6): Form((0, 2, 1), token=0),
+}
 
 
-def test_what_is_no_grid():
-    module = nn.Identity()
-    with pytest.raises(LayerError, match="layer x gives 44 tokens, which form no square"):
-        form_of(torch.zeros(1, 44, 5), _Prefixed(), "x")
-    with pytest.raises(LayerError, match=r"gives \(1, 2, 3, 4, 5\); a grid of units needs"):
-        form_of(torch.zeros(1, 2, 3, 4, 5), module, "x")
+@pytest.mark.parametrize(("shape", "form"), FORMS.items())
+def test_grids_are_views_and_can_be_written_back(shape, form):
+    output = torch.zeros(shape)
+    grid = to_grid(output, form)
+    assert grid.shape[:2] == (2, 6 if form.token is not None else 5)
+    place(output, form, grid + 1)
+    assert output.sum() == grid.numel()
+    assert (to_grid(output, form) == 1).all()
+
+
+def test_what_is_not_of_the_layout():
+    with pytest.raises(LayerError, match="44 tokens with 1 beside the map form no square"):
+        to_grid(torch.zeros(1, 44, 5), Form((0, 2, 1), 1, 1))
+    with pytest.raises(LayerError, match="other axes than those that were measured"):
+        to_grid(torch.zeros(1, 2, 3, 4, 5), Form((0, 1, 2, 3)))
     with pytest.raises(LayerError, match="layer x gives a str, and no tensor"):
-        grid_of("text", module, "x")
-
-
-class _Prefixed(nn.Module):
-    num_prefix_tokens = 1
+        first_tensor("text", "x")
 
 
 def test_first_tensor_of_nested_outputs():
     inner = torch.zeros(1)
     assert first_tensor({"a": [(inner, 2)]}, "x") is inner
-    assert is_floating((inner,))
-    assert not is_floating(torch.zeros(1, dtype=torch.int64))
-    assert not is_floating(None)
+    assert floating_tensor((inner,)) is inner
+    assert floating_tensor(torch.zeros(1, dtype=torch.int64)) is None
+    assert floating_tensor(None) is None

@@ -75,7 +75,7 @@ def test_values_before_an_in_place_relu():
 
 def test_it_stops_after_the_deepest_layer():
     module = make()
-    capture(module, ["conv"], batch(1))  # finds out that it runs once: one whole pass
+    capture(module, ["conv"], batch(1))  # is measured: whole passes
     module.tail.calls = 0
     kept = capture(module, ["conv", "relu"], batch(), stop=True)
     capture(module, ["relu"], batch())
@@ -87,13 +87,13 @@ def test_it_stops_after_the_deepest_layer():
     assert module.tail.calls == first + 1
 
 
-def test_the_count_beforehand_uses_one_picture_and_happens_once():
+def test_the_layout_is_measured_beforehand_and_once():
     module, sizes = make(), []
     module.conv.register_forward_pre_hook(lambda m, i: sizes.append(len(i[0])))
     with torch.no_grad(), watch(module, ["conv"], lambda k, g: None) as run:
         run(batch(5))
         run(batch(5))
-    assert sizes == [1, 5, 5]
+    assert sizes == [1, 15, 5, 5]
 
 
 def test_keep_is_called_inside_the_pass_in_order():
