@@ -20,6 +20,7 @@ PICTURES = 1 + 2 * BANDS
 NUMBERS = 2**15  # of an output and picture are looked at for each axis, where it has more
 ROUNDING = 8.0  # of these a change is no change, in units of the precision of the values
 SILENT = 1e-3  # share of an index's numbers that answer, below which it counts as silent
+BOUND = 2.0  # of the pictures' values, as those of pictures are that were normalised
 COARSE = (4, 16, 64)  # sides of the coarser noise that the pictures are made of
 
 Shares = NDArray[np.float64]
@@ -43,14 +44,14 @@ def moved_pictures(like: Tensor, number: int) -> Tensor:
 
 
 def _noise(shape: torch.Size, seed: int) -> Tensor:
-    """(C, H, W) of mean 0 and deviation 1, as coarse as fine; torch's generator stays as it is."""
+    """(C, H, W) of deviation about 1, as coarse as fine; torch's generator stays as it is."""
     generator = torch.Generator().manual_seed(seed)
     channels, height, width = shape
     total = torch.randn(channels, height, width, generator=generator)
     for side in COARSE:
         small = torch.randn(1, channels, min(side, height), min(side, width), generator=generator)
         total += interpolate(small, size=(height, width), mode="bilinear")[0]
-    return total / math.sqrt(1 + len(COARSE))
+    return (total / math.sqrt(1 + len(COARSE))).clamp_(-BOUND, BOUND)
 
 
 def _band(band: int, pixels: int) -> slice:
