@@ -185,6 +185,7 @@ def test_a_resumed_file_keeps_its_blocks_and_runs_them_in_smaller_batches(
 
 
 def test_layers_with_different_blocks_and_gaps_go_on_together(network, pictures, tmp_path):
+    network.layers()
     for layer, size, stop in (("relu1", 4, 8), ("conv2", 4, 4), ("relu2", 3, 6)):
         hook = break_at(network, stop, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):

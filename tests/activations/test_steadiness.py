@@ -70,9 +70,10 @@ def test_the_batch_is_part_of_the_key_where_it_counts(data, tmp_path, caplog, af
     assert np.abs(four.read(0, 4) - six.read(0, 4)).max() > 0.01
     assert extract(model, data, tmp_path).path == six.path
     caplog.clear()
-    assert extract(model, data, tmp_path, "conv").path == extract(
-        model, data, tmp_path, "conv", batch_size=4
-    ).path  # before the statistics, the batch does not count
+    assert (
+        extract(model, data, tmp_path, "conv").path
+        == extract(model, data, tmp_path, "conv", batch_size=4).path
+    )  # before the statistics, the batch does not count
     assert caplog.text == ""
 
 

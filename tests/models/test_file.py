@@ -69,6 +69,7 @@ def test_cifars_networks_call_chelsea_a_cat(shared_data, tmp_path, name, blocks)
     steps = 2 * blocks * 1 + (1 + (2 * blocks - 1) * 2) + (2 + (2 * blocks - 1) * 4)
     assert row["receptive_field"] == 3 + 2 * steps
 
+
 WRAPPED = """
 import torch
 from torch import nn

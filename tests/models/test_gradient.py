@@ -207,7 +207,7 @@ def test_the_network_is_given_back_as_it_was(end):
     if end is None:
         derivatives(model, values, ["first.0", "second"], columns())
     else:
-        with pytest.raises(RuntimeError, match="on purpose"):
+        with pytest.raises(ModelError, match="on purpose"):
             derivatives(model, values, ["first.0", "second"], columns())
     assert state(model.module) == before
     assert all(p.grad is None for p in model.module.parameters())
@@ -257,7 +257,7 @@ def test_layers_of_whole_numbers_have_no_gradient():
     model = model_of(partial(Net, Cut(lambda x: x)))
     model.module.index = Cut(lambda x: x.argmax(dim=1))
     model.module.end.how = lambda x: x + 0 * model.module.index(x)[:, None]
-    with pytest.raises(LayerError, match=r"layer index gives torch.int64 values"):
+    with pytest.raises(LayerError, match=r"no tensor of floating-point numbers"):
         derivatives(model, batch(), ["index"], columns())
 
 
