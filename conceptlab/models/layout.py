@@ -183,8 +183,10 @@ def _answer(outputs: Tensor, single: tuple[int, ...]) -> _Answer | Layout:
     if len(shape) == 2 or 0 in sizes:
         return _Answer(order, sizes, [])
     found = [shares(ordered, axis) for axis in range(1, len(shape))]
-    if not any(alive.any() for _, alive in found):
-        return Layout(reason="nothing in it answers to the picture")
+    if not any((alive > 0).any() for _, alive in found):
+        finite = bool(torch.isfinite(outputs).all())
+        why = "nothing in it answers to the picture" if finite else "its values are not finite"
+        return Layout(reason=why)
     return _Answer(order, sizes, [shared for shared, _ in found])
 
 

@@ -269,7 +269,7 @@ def test_values_that_are_not_finite_stop_with_the_step_and_the_setting():
         def forward(self, x):
             return super().forward(x) * np.inf
 
-    with pytest.raises(ModelError, match="for the picture that it starts from"):
+    with pytest.raises(LayerError, match="its values are not finite"):
         visualize(
             probed(nn.Sequential(OrderedDict(layer=Broken(3, 2, 1)))),
             [Unit("layer", 1)],
