@@ -181,7 +181,7 @@ def test_resolving_names_and_globs():
         ("unused", "layer unused of net is not reached by a forward pass"),
         ("relu", "layer relu runs more than once in a forward pass, .*choose one of conv1, conv2"),
         ("rel*", "layer relu runs more than once"),
-        ("classes", "layer classes of net gives no grid of units per picture"),
+        ("classes", "net: layer classes gives no grid of units per picture"),
     ],
 )
 def test_layers_that_cannot_be_probed(pattern, message):
