@@ -1,6 +1,5 @@
 """The error family: one clear sentence each, and the exit code that the command line gives it."""
 
-
 #: How libraries say that memory is short.
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 

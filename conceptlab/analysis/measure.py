@@ -144,9 +144,7 @@ class Measure:
             worth *= effective_number(influence, 0 * order, order)[0] / len(groups)
         return jackknife_bounds(whole, left_out, worth, self.scale, about=value)
 
-    def _without_group(
-        self, statistic: Statistic, count: int, group: NDArray[np.int64]
-    ) -> float:
+    def _without_group(self, statistic: Statistic, count: int, group: NDArray[np.int64]) -> float:
         found, left = statistic.without(group), count - len(group)
         return found * (count * (count - 1)) / (left * (left - 1)) if self.summed else found
 

@@ -215,9 +215,7 @@ class FolderDataset(ProbeDataset):
         if indices.dtype.itemsize > 2 and (indices.min() < 0 or indices.max() >= len(self._table)):
             raise DataError(f"{item.label}: class indices lie in 0..65535")
         rows = max(1, AT_ONCE // indices.shape[1])
-        for first in range(
-            0, len(indices), rows
-        ):  # an index takes eight bytes
+        for first in range(0, len(indices), rows):  # an index takes eight bytes
             classes[first : first + rows] = self._table[indices[first : first + rows]]
         unknown = np.unique(indices[classes == -3])
         if len(unknown):

@@ -369,7 +369,6 @@ class ProbedModel:
         except PassFailed as error:
             raise ModelError(f"{self.spec}: {error}{self._what_runs(image)}") from error
 
-
     def _what_runs(self, image: Tensor) -> str:
         with evaluating(self.module):
             return what_runs(self.module, image)
