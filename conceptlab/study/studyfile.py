@@ -115,7 +115,7 @@ def _is(value: Any, kind: str) -> bool:
     if kind == "bool" or isinstance(value, bool):
         return kind == "bool" and isinstance(value, bool)
     kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
-    if isinstance(value, int | float) and not abs(value) < LARGEST:
+    if isinstance(value, int) and abs(value) >= LARGEST:
         return False
     return isinstance(value, kinds[kind])
 
