@@ -5,7 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conceptlab.files import atomic_path, set_aside, sweep, write_text
+from conceptlab.data import load_data
+from conceptlab.errors import InputError
+from conceptlab.files import atomic_path, is_file, is_folder, set_aside, sweep, write_text
+from conceptlab.models import load_model
 
 
 def test_a_failure_leaves_the_old_file_and_no_temporary_one(tmp_path):
@@ -69,3 +72,25 @@ def test_threads_write_one_path_at_once(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: (write_text(tmp_path / "a", str(i)), sweep(tmp_path)), range(50)))
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_names_that_no_file_can_have_are_missing_and_raise_nothing(tmp_path):
+    for name in ("x" * 5000, "a\0b", "~nobody-here/x"):
+        assert not is_file(tmp_path / name)
+        assert not is_folder(tmp_path / name)
+        with pytest.raises(InputError):
+            load_data(f"folder:{name}")
+        with pytest.raises(InputError):
+            load_model(f"file:{name}:make")
+        with pytest.raises(InputError):
+            load_model("builtin:scenenet", weights=name)
+    with pytest.raises(InputError, match=r"caf\\udce9.* no UTF-8; rename"):
+        load_model("file:caf\udce9.py:make")
+
+
+@pytest.mark.parametrize("size", ["10**5000", "10**400", "10**30", "float('inf')"])
+def test_a_size_beyond_all_measure_is_one_sentence(tmp_path, size):
+    text = f"from torch import nn\ndef make():\n    m = nn.Conv2d(3, 4, 3)\n    m.size = {size}\n"
+    (tmp_path / "net.py").write_text(text + "    return m\n")
+    with pytest.raises(InputError, match="sets size"):
+        load_model(f"file:{tmp_path / 'net.py'}:make")

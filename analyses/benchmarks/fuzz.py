@@ -121,9 +121,15 @@ def _all(reader: Reader, seed: int, share: int, state: _State) -> None:
     done = state.done(name)
     while done < share:
         stop = min(share, done + BATCH)
-        reached, faults = _batch(reader, seed, done, stop)
-        done = reached
+        done, faults = _batch(reader, seed, done, stop)
+        faults = [fault for fault in faults if _holds(reader, seed, fault)]
         state.add(name, done, faults)
+
+
+def _holds(reader: Reader, seed: int, fault: dict[str, Any]) -> bool:
+    """Whether a fault of memory is an input's own, and not of all that were read before it."""
+    number = fault["input"]
+    return fault["kind"] != "over 2 GB" or bool(_batch(reader, seed, number, number + 1)[1])
 
 
 def _batch(reader: Reader, seed: int, start: int, stop: int) -> tuple[int, list[dict[str, Any]]]:

@@ -74,7 +74,7 @@ def thresholds(activations: "Activations", tau: float) -> NDArray[np.float32]:
     """(K,) T_k of each unit, computed once and kept beside the activations."""
     key = repr(float(tau))
     known = derived_read(activations.path, "thresholds", key)
-    if known is not None:
+    if known is not None and _is_whole(known, thresholds=activations.shape[1]):
         return np.asarray(known["thresholds"], dtype=np.float32)
     result = upper_order_statistic(
         lambda: blocks(activations), activations.shape, activations.dtype, tau
@@ -88,10 +88,18 @@ def active_set(activations: "Activations", tau: float) -> ActiveSet:
     key = repr(float(tau))
     levels = thresholds(activations, tau)
     known = derived_read(activations.path, "active", key)
-    if known is None:
+    if known is None or not _is_whole(known, offsets=len(activations) + 1, index=None):
         known = _find(activations, levels)
         derived_write(activations.path, "active", key, known)
     return ActiveSet(tau, levels, known["offsets"], known["index"], activations.shape)
+
+
+def _is_whole(found: dict[str, NDArray[Any]], **lengths: int | None) -> bool:
+    """Whether a result has just these arrays, each of its length (None: of any)."""
+    return found.keys() == lengths.keys() and all(
+        found[name].ndim == 1 and length in (None, len(found[name]))
+        for name, length in lengths.items()
+    )
 
 
 def _find(activations: "Activations", levels: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -82,11 +82,18 @@ class Activations:
                 f"{path} is not complete ({done} of {self._file.blocks} blocks); "
                 "run the extraction again to finish it"
             )
-        extent = self._file.arrays["activations"]
-        images, units, height, width = extent.shape
+        try:
+            extent = self._file.arrays["activations"]
+            images, units, height, width = extent.shape
+            whole = self._file.arrays["pooled"].shape == (images, units)
+            whole &= len(self._file.arrays["image"].shape) == 1
+            self.layer = str(self._file.spec["layer"])
+        except (KeyError, ValueError) as error:
+            raise CacheError(f"{path} is no file of a layer's activations ({error})") from error
+        if not whole:
+            raise CacheError(f"{path} is no file of a layer's activations")
         self.shape = (images, units, height, width)
         self.dtype = extent.dtype
-        self.layer: str = self._file.spec["layer"]
         self.provenance: Mapping[str, Any] = {**self._file.spec, "recorded": self._file.attrs}
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from conceptlab.errors import DataError, InputError
+from conceptlab.files import is_folder, user_path
 from conceptlab.numerics.pixels import displayed_size, in_colours, orientation, upright
 
 # PIL warns of pictures of half the size that it refuses; they are read as all others
@@ -111,7 +112,7 @@ def _open(path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
 
 def _opened(path: Path, formats: tuple[str, ...]) -> Image.Image:
     """A picture of which the header is read."""
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):  # which raises nothing, whatever the name
         raise DataError(f"{path} is missing")
     require_file(path)
     try:
@@ -194,8 +195,8 @@ def data_folder(path: str) -> Path:
     Raises:
         DataError: it is not there.
     """
-    folder = Path(path).expanduser()  # no shell expands ~ behind a colon
-    if not path or not os.path.isdir(folder):
+    folder = user_path(path)  # no shell expands ~ behind a colon
+    if not path or not is_folder(folder):
         raise DataError(f"there is no folder {path or '(no path given)'} to read data from")
     return folder
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from conceptlab.errors import ModelError
+from conceptlab.files import is_file, user_path
 from conceptlab.models.local import FreshLoader, importing_anew, modules_used, sources
 from conceptlab.models.settings import settings_of
 from conceptlab.models.source import SOURCES, Built
@@ -24,10 +25,10 @@ def build(rest: str, bare: bool) -> Built:
     """
     del bare  # only the factory knows whether it loads weights
     text, _, factory = rest.rpartition(":")
-    path = Path(text).expanduser()  # no shell expands ~ behind a colon
+    path = user_path(text)  # no shell expands ~ behind a colon
     if not text or not factory:
         raise ModelError(f"write a model of your own as file:PATH.py:FACTORY; got file:{rest}")
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"there is no file {path} to take a model from")
     name = f"_conceptlab_file_{path.stem}"
     with importing_anew():

@@ -12,6 +12,8 @@ from conceptlab.errors import ModelError
 
 log = logging.getLogger(__name__)
 
+LARGEST_SIDE = 16_384  # pixels; a picture of more fits no memory
+
 #: What others call the same; told, since a setting that is not read is a wrong number.
 ALIKE = {
     "input_size": "size", "image_size": "size", "img_size": "size", "resolution": "size",
@@ -51,7 +53,7 @@ def settings_of(module: nn.Module, origin: str) -> dict[str, Any]:
             continue
         try:
             found[name] = read(value)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise ModelError(f"{origin} sets {name} = {_short(value)}: {error}") from error
     for name in vars(module).keys() & ALIKE.keys():
         if ALIKE[name] not in found:
@@ -65,8 +67,10 @@ def settings_of(module: nn.Module, origin: str) -> dict[str, Any]:
 def _size(value: Any) -> int:
     sides = set(_numbers(value))
     side = sides.pop() if len(sides) == 1 else 0.0
-    if side < 1 or side % 1:
-        raise ValueError("size is the pixels on a side of a square input")
+    if not 1 <= side <= LARGEST_SIDE or side % 1:
+        raise ValueError(
+            f"size is the pixels on a side of a square input, 1 to {LARGEST_SIDE}"
+        )
     return int(side)
 
 
@@ -106,7 +110,10 @@ def _items(value: Any) -> list[Any]:
 
 
 def _short(value: object) -> str:
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of thousands of digits
+        text = f"a {type(value).__name__} that cannot be written out"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from conceptlab.errors import ModelError
+from conceptlab.files import is_file
 from conceptlab.models.source import FitState, State
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def read_state(path: str | Path) -> dict[str, Any]:
             numbers, or several state dicts of unknown names.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"there is no weights file {path}")
     state = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     state = _unwrapped(state, path)
