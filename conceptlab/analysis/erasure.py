@@ -28,6 +28,7 @@ from conceptlab.analysis.erased_scores import (
 from conceptlab.analysis.sensitivity import random_rows
 from conceptlab.errors import InputError
 from conceptlab.models.outputs import Output, class_name
+from conceptlab.models.probed import require_probed
 from conceptlab.models.rest import rest_of
 from conceptlab.numerics.intervals import mean_bounds
 from conceptlab.numerics.serial import effective_rows
@@ -151,8 +152,11 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         InputError: fewer than two images of a class, an unknown class, numbers that do not fit.
         SpaceError: vectors of another network or layer.
     """
+    require_probed(model, "erase")
     if isinstance(vectors, Cavs):
         vectors, random = vectors.vectors, vectors
+    if not isinstance(vectors, ConceptVectors):
+        raise InputError(f"erase takes Cavs or ConceptVectors; got a {type(vectors).__name__}")
     _check(model, images, vectors, layer)
     if isinstance(random, Cavs):
         random = _as_vectors(random)

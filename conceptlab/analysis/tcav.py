@@ -105,6 +105,9 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
         LayerError: no differentiable path from a layer to the scores.
         ModelError: a network that does not return one number per picture and class.
     """
+    from conceptlab.models.probed import require_probed
+
+    require_probed(model, "tcav")
     given = _given(model, vectors, layer)
     if not images:
         raise InputError("tcav needs pictures of at least one class, as {class: pictures}")

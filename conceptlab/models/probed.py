@@ -408,3 +408,16 @@ def _row(
         "calls": layout.calls,
         "refused": layout.reason,
     }
+
+
+def require_probed(model: object, purpose: str) -> None:
+    """Refuse what is no network where one is needed.
+
+    Raises:
+        InputError: naming what was given.
+    """
+    if not isinstance(model, ProbedModel):
+        raise InputError(
+            f"{purpose} takes a network first, as conceptlab.load_model gives it; got "
+            f"{type(model).__name__}"
+        )

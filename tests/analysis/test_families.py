@@ -91,7 +91,7 @@ def test_rank_correlations_are_those_of_scipy_with_erasure_turned_round():
     assert len(found) == 1
     wanted = spearmanr(effects, [-c for c in changes])
     assert found["rho"][0] == pytest.approx(wanted.statistic)
-    assert found["p_adjusted"][0] == pytest.approx(2 / 120)  # of the orders of five, two agree so
+    assert found["p_adjusted"][0] == pytest.approx(12 / 720)  # of all orders of six
     assert found["n"][0] == 6
     assert wanted.statistic > 0.8
     few = concept_families(
