@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 from conceptlab.data import load_data
-from conceptlab.models import probed
+from conceptlab.models import probed, steadiness
 from conceptlab.models.probed import Preprocessing, ProbedModel
 from conceptlab.numerics.geometry import Geometry
 
@@ -17,16 +17,19 @@ SKETCHING = [False]  # whether the network runs to be recognised, and not for th
 @pytest.fixture(autouse=True)
 def told_apart(monkeypatch):
     """Counting and breaking hooks leave the passes alone by which a network is recognised."""
-    run = probed.sketches
 
-    def marked(*args):
-        SKETCHING[0] = True
-        try:
-            return run(*args)
-        finally:
-            SKETCHING[0] = False
+    def marking(run):
+        def marked(*args):
+            before, SKETCHING[0] = SKETCHING[0], True
+            try:
+                return run(*args)
+            finally:
+                SKETCHING[0] = before
 
-    monkeypatch.setattr(probed, "sketches", marked)
+        return marked
+
+    monkeypatch.setattr(probed, "sketches", marking(probed.sketches))
+    monkeypatch.setattr(steadiness, "batch_dependent", marking(steadiness.batch_dependent))
 
 
 COUNTS = {"train": 7, "val": 3, "test": 3}
