@@ -37,7 +37,7 @@ def seal(path: Path, arrays: Iterable[tuple[int, int]]) -> None:
         path: of the file.
         arrays: first byte and the one after the last, of what may change or is checked elsewhere.
     """
-    ranges = sorted(arrays)
+    ranges = sorted((start, stop) for start, stop in arrays if stop > start)  # some are empty
     size = path.stat().st_size
     around = _checksum(path, ranges, size)
     text = canonical({"arrays": ranges, "bytes": size, "crc32": around}).encode()

@@ -59,6 +59,13 @@ def scikit_learn(
             make_pipeline(StandardScaler(), model).fit(own, y)
 
 
+def nearly_one_hot(vectors: cl.ConceptVectors) -> float:
+    """The share of vectors spread over fewer than 1.5 units: (sum |w|)^2 / sum w^2."""
+    size = np.abs(vectors.weights[vectors.usable])
+    spread = size.sum(axis=1) ** 2 / (size**2).sum(axis=1)
+    return round(float((spread < 1.5).mean()), 4)
+
+
 def share(better: np.ndarray, counted: np.ndarray) -> float:
     return round(float(better[counted].mean()), 4)
 
@@ -109,6 +116,8 @@ def measure(
          keep("paper", lambda: cl.SegmentationProbe("net2vec").fit(acts, data))),
         ("segmentation, default", 1.5,
          keep("segment", lambda: cl.SegmentationProbe().fit(acts, data))),
+        ("segmentation, units not thresholded", 2.0,
+         keep("raw", lambda: cl.SegmentationProbe(inputs="raw").fit(acts, data))),
         ("classification and all subsets", 0.2, keep("classify", classify)),
     ]  # fmt: skip
     for name, target, job in jobs:
@@ -127,7 +136,7 @@ def measure(
 
 def quality(acts: cl.Activations, data: cl.ProbeDataset, made: dict[str, object]) -> None:
     units = pair_counts(made["units"].vectors, acts, data, "val").table()
-    for name in ("segment", "paper"):
+    for name in ("segment", "raw", "paper"):
         table = made[name].score(acts, data, "val")
         counted = (table["n"] > 0).to_numpy() & table["iou_set"].notna().to_numpy()
         better = (table["iou_set"] >= units["iou_set"]).to_numpy()
@@ -136,6 +145,7 @@ def quality(acts: cl.Activations, data: cl.ProbeDataset, made: dict[str, object]
             "share": share(better, counted), "concepts": int(counted.sum()),
             "mean_probe": round(float(table["iou_set"][counted].mean()), 4),
             "mean_unit": round(float(units["iou_set"][counted].mean()), 4),
+            "nearly_one_hot": nearly_one_hot(made[name].vectors),
         }))  # fmt: skip
     probe = made["classify"]
     table = probe.score(acts, data, "test")
@@ -150,6 +160,7 @@ def quality(acts: cl.Activations, data: cl.ProbeDataset, made: dict[str, object]
         "concepts": int(counted.sum()),
         "mean_probe": round(float(table["accuracy"][counted].mean()), 4),
         "mean_unit": round(float(best["accuracy"][counted].mean()), 4),
+        "nearly_one_hot": nearly_one_hot(probe.vectors),
     }))  # fmt: skip
 
 

@@ -19,12 +19,20 @@ AT = ["model", "layer", "task"]
 
 def make(run: Run) -> None:
     concepts = run.table("concepts")
-    summary = summary_table(concepts)
+    summary = shares(concepts)
     run.write("table1", summary)
     run.write("table1-failures", failures(concepts))
     if "subsets" in run.tables:
         run.write("table1-subsets", by_subset(concepts, run.table("subsets")))
     run.draw("table1", table_figure(layout(summary), "Probe at least as good as the best unit"))
+
+
+def shares(concepts: pd.DataFrame) -> pd.DataFrame:
+    """The study's summary, with the share of the paper's table: probe at least as good."""
+    both = concepts.dropna(subset=["probe_score", "best_unit_score"])
+    least = (both["probe_score"] >= both["best_unit_score"]).groupby([both[c] for c in AT]).mean()
+    table = summary_table(concepts)
+    return table.join(least.rename("share_probe_at_least_unit"), on=AT)
 
 
 def failures(concepts: pd.DataFrame) -> pd.DataFrame:

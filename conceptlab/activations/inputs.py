@@ -7,17 +7,15 @@ those maps back to the weights.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.numerics.pixelwise import active_gradient, active_maps
 
-if TYPE_CHECKING:
-    from conceptlab.activations.store import Activations
-
 Maps = NDArray[np.float32]
+KEPT = 256 << 20  # bytes of activations that a fit holds
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]  # offsets (n + 1,) and concepts (J,)
 
 
@@ -30,6 +28,16 @@ class ChunkInputs(Protocol):
 
     def gradient(self, d_maps: Maps, pairs: Pairs, concepts: int) -> NDArray[np.float64]:
         """(C, K) gradient of the weights from that of the maps."""
+        ...
+
+
+class MapSource(Protocol):
+    """A layer's activations, or what stands in their place."""
+
+    shape: tuple[int, int, int, int]
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """(stop - start, K, H, W) of the images from one row to another."""
         ...
 
 
@@ -109,32 +117,45 @@ class RawChunk:
         return found
 
 
-@dataclass(frozen=True)
 class RawMaps:
-    """A layer's activations as they are, read again on every pass.
+    """A layer's activations as they are, read again on every pass but for what fits in memory.
 
     Args:
-        activations: the layer's.
+        source: what gives them.
+        kept: bytes to hold of them from one pass to the next, the first that are read.
     """
 
-    activations: "Activations"
+    def __init__(self, source: MapSource, kept: int = 0) -> None:
+        self.source = source
+        self._left = kept
+        self._kept: dict[bytes, Maps] = {}
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, K, H, W)."""
-        return self.activations.shape
+        return self.source.shape
 
     def of(self, images: NDArray[np.int64]) -> RawChunk:
         """Those of some images, in their order."""
-        return RawChunk(lambda: self._read(images))
+        return RawChunk(lambda: self._values(images))
+
+    def _values(self, images: NDArray[np.int64]) -> Maps:
+        key = images.tobytes()
+        values = self._kept.get(key)
+        if values is None:
+            values = self._read(images)
+            if values.nbytes <= self._left:
+                self._left -= values.nbytes
+                self._kept[key] = values
+        return values
 
     def _read(self, images: NDArray[np.int64]) -> Maps:
         cells = self.shape[2] * self.shape[3]
         first, last = int(images.min()), int(images.max()) + 1
         if last - first <= 2 * len(images):
-            values = self.activations.read(first, last)
+            values = self.source.read(first, last)
             if last - first > len(images) or (np.diff(images) != 1).any():
                 values = values[images - first]
         else:
-            values = np.concatenate([self.activations.read(int(i), int(i) + 1) for i in images])
+            values = np.concatenate([self.source.read(int(i), int(i) + 1) for i in images])
         return values.reshape(len(images), -1, cells).astype(np.float32)

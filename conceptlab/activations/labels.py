@@ -119,7 +119,7 @@ class LabelStore:
         planes, pattern = self._rows("planes", images), self._rows("pattern", images)
         if (counts < planes.shape[1]).any():
             planes = planes[np.arange(planes.shape[1]) < counts[:, None]]
-        planes = planes.reshape(-1, *self.size) - np.int16(1)
+        planes = planes.reshape(counts.sum(), *self.size) - np.int16(1)
         if image_level:
             planes, counts = self._with_whole_planes(planes, counts, images)
             tables = np.array(

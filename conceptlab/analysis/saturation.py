@@ -13,6 +13,7 @@ from conceptlab.numerics.intervals import mean_bounds
 Floats = NDArray[np.float64]
 FLOOR = {"segment": 0.0, "classify": 0.5}  # what a probe without units reaches
 ALL = "all"
+COLUMNS = ["category", "concepts", "units", "low", "high", "score", "best", "whole", "most"]
 
 
 def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
@@ -35,6 +36,8 @@ def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
         saturation), low, high (95 %; infinite where no F surely is), score (there), best (mean
         score of the best F), whole (of all units), most (K).
 
+    Tasks of which no concept has a score at every F have no rows.
+
     Raises:
         InputError: a missing column, or a share outside 0..1.
     """
@@ -42,6 +45,8 @@ def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
     rows = []
     for key, part in subsets.groupby(at, sort=False):
         wide = _wide(part)
+        if not len(wide):  # no concept of this task has a score at every F
+            continue
         floor = FLOOR.get(str(key[at.index("task")]), 0.0)
         categories = wide.index.get_level_values("category")
         for category in [*categories.drop_duplicates(), ALL]:
@@ -57,7 +62,7 @@ def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
                    "high": high, "score": floor + share * (best - floor), "best": best,
                    "whole": mean[-1], "most": int(units[-1])}
             )  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*at, *COLUMNS])
 
 
 def concept_saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
@@ -85,6 +90,8 @@ def concept_saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFra
     for key, part in subsets.groupby(at, sort=False):
         floor = FLOOR.get(str(key[at.index("task")]), 0.0)
         wide = _wide(part)
+        if not len(wide):
+            continue
         units, scores = wide.columns.to_numpy(dtype=float), wide.to_numpy()
         target = floor + share * (scores.max(axis=1) - floor)
         table = wide.index.to_frame(index=False).assign(
@@ -99,7 +106,8 @@ def concept_saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFra
             table[name] = value
         parts.append(table)
     columns = [*at, "concept", "category", "units", "low", "high", "best", "most"]
-    return pd.concat(parts, ignore_index=True)[columns]
+    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return whole[columns]
 
 
 def _checked(subsets: pd.DataFrame, share: float) -> list[str]:
@@ -117,9 +125,8 @@ def _checked(subsets: pd.DataFrame, share: float) -> list[str]:
 def _wide(part: pd.DataFrame, column: str = "score") -> pd.DataFrame:
     """(C, F) values, for concepts that have all of them."""
     index = ["concept", "category"]
-    return part.pivot_table(index=index, columns="units", values=column, sort=False)[
-        sorted(part["units"].unique())
-    ].dropna()
+    wide = part.pivot_table(index=index, columns="units", values=column, sort=False, dropna=False)
+    return wide.reindex(columns=sorted(part["units"].unique())).dropna()
 
 
 def _crossings(curves: Floats, units: Floats, floor: float, share: float) -> Floats:

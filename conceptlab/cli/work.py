@@ -151,17 +151,20 @@ def segment(
     tau: TauOpt = 0.005,
     label_size: LabelOpt = 0,
     loss: Annotated[str, typer.Option(help="bce, or net2vec for eq. 4 as printed.")] = "bce",
+    inputs: Annotated[
+        str, typer.Option(help="binary: thresholded units (eq. 2); raw: units as they are.")
+    ] = "binary",
     split: SplitOpt = "val",
 ) -> None:
     """Segment every concept by all units (equations 2 to 4)."""
     from conceptlab.study.run import make_dissection, make_segmentation
     from conceptlab.study.settings import DissectSettings, SegmentSettings
 
-    settings = SegmentSettings(loss, split=split)
+    settings = SegmentSettings(loss, (inputs,), split=split)
     study = study_of(locals(), dissect=DissectSettings(tau), segment=settings)
     found = layers_of(study, cache)
     run = run_steps(study, out, found, make_dissection, make_segmentation)
-    show(run.gather("segment", "scores"))
+    show(run.gather(settings.task, "scores"))
 
 
 @probe_app.command("classify")

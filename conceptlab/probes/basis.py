@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conceptlab.activations.inputs import MapSource
 from conceptlab.numerics.logistic import spread_of
 from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
     from conceptlab.activations.active import ActiveSet
-    from conceptlab.activations.store import Activations
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -50,15 +50,15 @@ class Basis:
         return cls(np.zeros(units), spread, np.full(units, active.tau))
 
     @classmethod
-    def of_raw(cls, activations: "Activations", images: NDArray[np.int64], rotate: bool) -> "Basis":
+    def of_raw(cls, source: MapSource, images: NDArray[np.int64], rotate: bool) -> "Basis":
         """Of a layer's values at every position of some images, streamed.
 
         Args:
-            activations: the layer's.
+            source: the layer's.
             images: (n,) which, ascending.
             rotate: to the principal axes, in which the loss is far better conditioned.
         """
-        mean, square = _moments(activations, images)
+        mean, square = _moments(source, images)
         spread = spread_of(mean, np.diagonal(square))
         inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
         spread = np.where(spread > 0, spread, np.inf)
@@ -74,10 +74,16 @@ class Basis:
         varying: Flags = np.isfinite(self.spread)
         return varying
 
-    def stretch(self, penalty: Floats) -> Floats:
-        """(C, R) steps along each coordinate that change the loss about equally much."""
-        size = np.sqrt(self.values.max(initial=1e-30))
-        found: Floats = size / np.sqrt(0.25 * self.values + penalty[:, None])
+    def stretch(self, penalty: Floats, curvature: Floats) -> Floats:
+        """(C, R + 1) steps along each coordinate and the bias that change the loss equally much.
+
+        Args:
+            penalty: (C,).
+            curvature: (C,) of the mean loss in a logit.
+        """
+        bend = curvature[:, None] * np.append(self.values, 1.0)
+        bend[:, :-1] += penalty[:, None]
+        found: Floats = 1.0 / np.sqrt(bend)
         return found
 
     def to_units(self, own: Floats, bias: Floats, allowed: Flags) -> tuple[Floats, Floats]:
@@ -98,13 +104,13 @@ class Basis:
         return own if self.axes is None else own @ self.axes
 
 
-def _moments(activations: "Activations", images: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _moments(source: MapSource, images: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Mean (K,) and covariance (K, K) over the positions of some images."""
-    units, cells = activations.shape[1], activations.shape[2] * activations.shape[3]
+    units, cells = source.shape[1], source.shape[2] * source.shape[3]
 
     def read(start: int) -> NDArray[Any]:
         some = images[start : start + BLOCK]
-        values = activations.read(int(some[0]), int(some[-1]) + 1)[some - some[0]]
+        values = source.read(int(some[0]), int(some[-1]) + 1)[some - some[0]]
         maps: NDArray[Any] = values.astype(np.float32).transpose(1, 0, 2, 3).reshape(units, -1)
         return maps
 

@@ -28,6 +28,9 @@ FORMS = ("pooled", "positions", "flattened")
 FOLDS = 5
 CHANCE = 0.05  # level of the test of accuracy against one half
 BLOCK = 64  # images read at once
+SMALLEST = 1e-9  # penalty
+FINE = 1e-2  # penalties below it
+FEATURES = 4096  # turned to double precision at once
 SLOW = 2.0  # seconds after which a bar is worth showing
 
 
@@ -82,8 +85,15 @@ class Settings:
         require_classifier(self.classifier)
         if self.form not in FORMS:
             raise InputError(f"form is one of {', '.join(FORMS)}; got {self.form!r}")
-        if not (np.isfinite(self.penalty) and self.penalty > 0):
-            raise InputError(f"penalty is above 0; got {self.penalty}")
+        if not (np.isfinite(self.penalty) and self.penalty >= SMALLEST):
+            raise InputError(
+                f"penalty is at least {SMALLEST:g}, or rounding decides; got {self.penalty}"
+            )
+
+    @property
+    def fine(self) -> bool:
+        """Whether the penalty is so small that products need double precision beside it."""
+        return self.penalty < FINE
 
 
 @dataclass(frozen=True)
@@ -124,12 +134,24 @@ def train(samples: Samples, plans: Sequence[Plan], settings: Settings) -> list[T
     x -= mean
     scale = float(np.einsum("sd,sd->s", x, x).mean()) or 1.0
     x /= np.float32(np.sqrt(scale))
-    gram = x @ x.T
+    gram = _gram(x, settings.fine)
     found = []
     for plan in plans:
         sides = [np.searchsorted(used, side) for side in (plan.positive, plan.negative)]
         found.append(_in_samples(x, gram, (sides[0], sides[1]), plan.roles, settings))
     return [_raw(one, mean, float(np.sqrt(scale))) for one in found]
+
+
+def _gram(x: NDArray[np.float32], fine: bool) -> NDArray[Any]:
+    """(S, S) inner products, in double precision on demand, some features at a time."""
+    if not fine:
+        plain: NDArray[Any] = x @ x.T
+        return plain
+    gram = np.zeros((len(x), len(x)))
+    for start in range(0, x.shape[1], FEATURES):
+        part = x[:, start : start + FEATURES].astype(np.float64)
+        gram += part @ part.T
+    return gram
 
 
 def _raw(one: Trained, mean: NDArray[np.float32], scale: float) -> Trained:
@@ -152,7 +174,7 @@ def _features(samples: Samples, rows: Ints, form: str) -> NDArray[np.float32]:
 
 def _in_samples(
     x: NDArray[np.float32],
-    gram: NDArray[np.float32],
+    gram: NDArray[Any],
     sides: tuple[Ints, Ints],
     roles: Roles,
     settings: Settings,
@@ -202,7 +224,7 @@ def _held_out(
     return accuracy, bdtrc(hits - 1, 2 * size, 0.5) > CHANCE
 
 
-def _stability(bundle: Bundle, gram: NDArray[np.float32], redraws: Ints) -> Floats:
+def _stability(bundle: Bundle, gram: NDArray[Any], redraws: Ints) -> Floats:
     """(C,) mean cosine between the directions of re-drawn sets, each a mean over counterparts."""
     concepts, count, width = redraws.shape
     picked = (
@@ -242,6 +264,7 @@ def _by_position(samples: Samples, plan: Plan, settings: Settings) -> Trained:
 
     def solved(first: Ints, second: Ints) -> tuple[Floats, float]:
         both = x[np.concatenate([first, second])].reshape(-1, x.shape[2])
+        both = both.astype(np.float64) if settings.fine else both
         labels = np.repeat([1.0, -1.0], [len(s) * x.shape[1] for s in (first, second)])
         return fit_in_features(both, labels, settings.classifier, settings.penalty)
 

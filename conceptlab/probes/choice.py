@@ -10,6 +10,8 @@ from conceptlab.probes.basis import Basis
 from conceptlab.probes.pixels import PixelProblem
 from conceptlab.probes.ridge import COARSE, Flags, Floats, Ridge, Solution, parted
 
+NEAR = 1e-3  # near enough to an optimum to judge its penalty
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -34,7 +36,7 @@ def choose(
     chosen, best = np.full(len(allowed), penalties[0]), np.full(len(allowed), -1.0)
     moving: Flags = np.any(allowed, axis=1)
     for value in penalties:
-        now = ridge.minimise(np.full(len(allowed), value), now, COARSE, moving)
+        now = ridge.minimise(np.full(len(allowed), value), now, COARSE, moving, NEAR)
         score = _iou(held.table(*ridge.moved(now)).sum(axis=0))
         better: Flags = moving & (score > best)
         best, chosen = np.where(better, score, best), np.where(better, value, chosen)

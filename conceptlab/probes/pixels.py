@@ -133,6 +133,23 @@ class PixelProblem:
         return table
 
 
+def training_problem(stream: Stream, mode: int = BCE) -> PixelProblem:
+    """The problem of section 3.1.2: every image of a stream trains the concepts that it shows.
+
+    Args:
+        stream: the training images.
+        mode: which loss, see `conceptlab.numerics.pixelwise`.
+    """
+    labels = stream.labels
+    shows = labels.shows()
+    trains = np.zeros_like(shows)
+    trains[stream.images] = shows[stream.images]
+    shown = np.maximum(trains.sum(axis=0), 1)
+    area = labels.size[0] * labels.size[1]
+    alpha = 1.0 - np.where(trains, labels.areas(), 0).sum(axis=0) / (shown * area)
+    return PixelProblem(stream, trains, alpha.astype(np.float32), mode)
+
+
 def best_offset(histogram: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """The shift of each concept's logits that makes IoU_set of the masks largest.
 

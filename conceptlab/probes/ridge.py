@@ -23,6 +23,7 @@ Solution = tuple[Floats, Floats]  # weights (C, K) and biases (C,)
 
 COARSE = 4  # rows of pixels per row visited, while far from the optimum
 TOLERANCE = {COARSE: 2e-4, 1: 5e-5}
+LEAST = 1e-4  # of alpha (1 - alpha), for concepts of hardly a pixel
 EVALUATIONS = 60  # passes over the images at most, for each solution
 
 
@@ -68,6 +69,7 @@ class Ridge:
         start: Solution,
         stride: int,
         which: Flags | None = None,
+        tolerance: float | None = None,
     ) -> Solution:
         """The optimum for some concepts at once; the others stay at the start.
 
@@ -76,6 +78,7 @@ class Ridge:
             start: weights and biases.
             stride: every which row of pixels is visited.
             which: (C,) concepts that move; all that may use a unit if not given.
+            tolerance: see `conceptlab.numerics.solvers.minimise`; that of the stride if not given.
         """
         movable = self.allowed.any(axis=1)
         moves = np.flatnonzero(movable if which is None else movable & which)
@@ -84,11 +87,14 @@ class Ridge:
         area = problem.stream.labels.size[0] * problem.stream.labels.size[1]
         shown = problem.trains[problem.stream.label_rows].sum(axis=0)  # an image may stand twice
         pixels = np.maximum(shown, 1) * float(area)
-        stretch = basis.stretch(penalty[moves])
+        alpha = problem.alpha[moves].astype(np.float64)
+        curvature = np.maximum(alpha * (1 - alpha), LEAST) / 2  # where every p is one half
+        stretch = basis.stretch(penalty[moves], curvature)
 
         def objective(x: Floats, places: NDArray[np.int64]) -> tuple[Floats, Floats]:
             rows = moves[places]
-            own = x[:, :-1] * stretch[places]
+            x = x * stretch[places]
+            own = x[:, :-1]
             weights, bias = np.zeros(self.allowed.shape), np.zeros(count)
             weights[rows], bias[rows] = basis.to_units(own, x[:, -1], self.allowed[rows])
             moving = np.zeros(count, dtype=bool)
@@ -96,24 +102,25 @@ class Ridge:
             loss, d_weights, d_bias = problem.sums(weights, bias, problem.trains & moving, stride)
             d_weights, d_bias = d_weights[rows] / pixels[rows, None], d_bias[rows] / pixels[rows]
             gradient = basis.gradient(d_weights, d_bias, self.allowed[rows])
-            gradient = (gradient + penalty[rows, None] * own) * stretch[places]
+            gradient += penalty[rows, None] * own
             squares = np.einsum("bk,bk->b", own, own)
             return (
                 loss[rows] / pixels[rows] + penalty[rows] / 2 * squares,
-                np.column_stack([gradient, d_bias * self.bias]),
+                np.column_stack([gradient, d_bias * self.bias]) * stretch[places],
             )
 
         own, bias = basis.from_units(start[0][moves], start[1][moves])
         found = minimise(
             objective,
-            np.column_stack([own / stretch, bias]),
-            tolerance=TOLERANCE[stride],
+            np.column_stack([own, bias]) / stretch,
+            tolerance=TOLERANCE[stride] if tolerance is None else tolerance,
             max_evaluations=EVALUATIONS,
         )
         log.debug("%d evaluations at stride %d", found.evaluations, stride)
+        own = found.x * stretch
         weights, bias = start[0].copy(), start[1].copy()
         weights[moves], bias[moves] = basis.to_units(
-            found.x[:, :-1] * stretch, found.x[:, -1], self.allowed[moves]
+            own[:, :-1], own[:, -1], self.allowed[moves]
         )
         return weights, bias
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.active import active_set
-from conceptlab.activations.inputs import RawMaps
+from conceptlab.activations.inputs import KEPT, RawMaps
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
@@ -24,7 +24,13 @@ from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe
 from conceptlab.probes.basis import Basis
 from conceptlab.probes.choice import choose
 from conceptlab.probes.descent import descend
-from conceptlab.probes.pixels import PairCounts, PixelProblem, pair_counts, split_rows
+from conceptlab.probes.pixels import (
+    PairCounts,
+    PixelProblem,
+    pair_counts,
+    split_rows,
+    training_problem,
+)
 from conceptlab.probes.ridge import COARSE, Ridge
 from conceptlab.vectors import ConceptVectors
 
@@ -253,15 +259,10 @@ class SegmentationProbe(BaseProbe):
     def _problem(self, activations: "Activations", labels: LabelStore) -> PixelProblem:
         images = split_rows(activations, "train")
         mixed = np.random.default_rng(self.seed).permutation(images) if self.shuffle else None
-        trains = np.zeros_like(labels.shows())
-        trains[images] = labels.shows()[images]
         binary = self.inputs == "binary"
-        inputs = active_set(activations, self.tau) if binary else RawMaps(activations)
+        inputs = active_set(activations, self.tau) if binary else RawMaps(activations, KEPT)
         stream = Stream(inputs, labels, images, mixed, self.align_corners)
-        area = labels.size[0] * labels.size[1]
-        shown = np.maximum(trains.sum(axis=0), 1)
-        alpha = 1.0 - np.where(trains, labels.areas(), 0).sum(axis=0) / (shown * area)
-        return PixelProblem(stream, trains, alpha.astype(np.float32), LOSSES[self.loss])
+        return training_problem(stream, LOSSES[self.loss])
 
     def _basis(self, activations: "Activations", problem: PixelProblem, units: Flags) -> Basis:
         """The coordinates to learn in: turned ones only where concepts may use all units."""

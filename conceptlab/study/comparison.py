@@ -20,7 +20,7 @@ from conceptlab.keys import digest, digest_chunks
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.frames import joined, labelled
 from conceptlab.study.reads import only, values
-from conceptlab.study.settings import CompareSettings, Study
+from conceptlab.study.settings import SEGMENT_TASKS, CompareSettings, Study
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Loaded = dict[tuple[str, str, str], ConceptVectors]
-TASKS = ("segment", "classify")
+TASKS = (*SEGMENT_TASKS.values(), "classify")
 READS = ("compare.measures", "compare.draws", "seed")
 ALL = "all"  # the model and the layer of what concerns all of them
 

@@ -55,7 +55,10 @@ class _Maker:
     def vector_mask(self, vectors: ConceptVectors, row: int, image: int) -> NDArray[np.bool_]:
         """(SIDE, SIDE) where a vector's map exceeds one half after the sigmoid."""
         used = np.flatnonzero(vectors.weights[row])
-        maps = np.tensordot(vectors.weights[row, used], self.active.masks(image)[used], axes=1)
+        raw = vectors.space.inputs == "raw"
+        values = self.layer.activations.read(image, image + 1)[0] if raw else None
+        inputs = self.active.masks(image) if values is None else values.astype(np.float64)
+        maps = np.tensordot(vectors.weights[row, used], inputs[used], axes=1)
         mask: NDArray[np.bool_] = upsample(maps + vectors.bias[row], (SIDE, SIDE)) > 0
         return mask
 

@@ -41,6 +41,7 @@ from conceptlab.study.record import (
     read_record,
 )
 from conceptlab.study.same import OtherError, require_same
+from conceptlab.study.settings import SEGMENT_TASKS
 
 log = logging.getLogger(__name__)
 
@@ -323,7 +324,7 @@ class RunFolder:
     def vectors(self) -> dict[Names, Path]:
         """(model, layer, task) to the vectors' file, of all steps."""
         found = {}
-        for step in ("dissect", "segment", "classify", "tcav"):
+        for step in ("dissect", *SEGMENT_TASKS.values(), "classify", "tcav"):
             for record, folder in self._finished(step):
                 for name in sorted(n for n in record["files"] if n.endswith(".h5")):
                     found[record["model"], record["layer"], Path(name).stem] = folder / name

@@ -28,7 +28,7 @@ from conceptlab.study.look import make_looks
 from conceptlab.study.opening import open_model
 from conceptlab.study.same import holds_model
 from conceptlab.study.scale import spread
-from conceptlab.study.settings import ModelSettings, Study
+from conceptlab.study.settings import SEGMENT_TASKS, ModelSettings, Study
 from conceptlab.study.space import write_space
 from conceptlab.study.steps import (
     LABEL_SIZE,
@@ -214,7 +214,7 @@ def _make_all(
     if study.compare.untrained:
         with run.part(name, ALL, "untrained"):
             _run_untrained(session, study, layers, settings)
-    best = _best_layer(run, name, list(layers))
+    best = _best_layer(run, study.segment.task, name, list(layers))
     with run.part(name, best, "examples"):
         make_examples(run, name, best, layers[best])
     return best
@@ -251,7 +251,8 @@ def make_effects(
 def _probes(run: RunFolder, name: str, key: str, layer: Layer) -> list[Path]:
     """The files of vectors of a layer's probes, of those that could be made."""
     found = []
-    for make, task in ((make_segmentation, "segment"), (make_classification, "classify")):
+    first = layer.study.segment.task
+    for make, task in ((make_segmentation, first), (make_classification, "classify")):
         with run.part(name, key, task):
             found.append(make(run, name, key, layer) / f"{task}.h5")
     return found
@@ -276,7 +277,7 @@ def make_pictures(
     for key, layer in layers.items():
         vectors = None
         with run.part(name, key, "segment"):
-            vectors = make_segmentation(run, name, key, layer) / "segment.h5"
+            vectors = make_segmentation(run, name, key, layer) / f"{study.segment.task}.h5"
         with run.part(name, key, "atlas"):
             make_atlases(
                 run, name, key,
@@ -316,9 +317,18 @@ def make_dissection(run: RunFolder, model: str, name: str, layer: Layer) -> Path
 
 
 def make_segmentation(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
-    """The segmentation probe of a layer."""
+    """The segmentation probes of a layer; the folder of that of the first kind of inputs."""
+    units = make_dissection(run, model, name, layer)
     reads = ("segment", "dissect.tau", LABEL_SIZE, SEED)
-    return made(run, (model, name, "segment"), layer, segment_step, reads)
+    folders = []
+    for inputs in layer.study.segment.inputs:
+
+        def make(layer: Layer, inputs: str = inputs) -> Outputs:
+            return segment_step(layer, inputs, ConceptVectors.load(units / "unit.h5"))
+
+        names = model, name, SEGMENT_TASKS[inputs]
+        folders.append(made(run, names, layer, make, reads, units=units, inputs=inputs))
+    return folders[0]
 
 
 def make_classification(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
@@ -346,9 +356,10 @@ def make_distributions(run: RunFolder, model: str, name: str, layer: Layer) -> P
         return None
     segment = make_segmentation(run, model, name, layer)
     classify = make_classification(run, model, name, layer)
+    task = layer.study.segment.task
 
     def make(layer: Layer) -> Outputs:
-        vectors = segment / "segment.h5", classify / "classify.h5"
+        vectors = segment / f"{task}.h5", classify / "classify.h5"
         return resample_step(layer, *map(ConceptVectors.load, vectors))
 
     return made(
@@ -371,12 +382,13 @@ def make_examples(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
     """The pictures of a layer; needs its dissection and its segmentation probe."""
     units = make_dissection(run, model, name, layer)
     probe = make_segmentation(run, model, name, layer)
+    task = layer.study.segment.task
 
     def make(layer: Layer) -> Outputs:
         return examples_step(
             layer,
             ConceptVectors.load(units / "unit.h5"),
-            ConceptVectors.load(probe / "segment.h5"),
+            ConceptVectors.load(probe / f"{task}.h5"),
             read_table(units / "best.csv"),
             read_table(units / "per_image.csv"),
             read_table(probe / "per_image.csv"),
@@ -403,9 +415,9 @@ def _run_untrained(
             done()
 
 
-def _best_layer(run: RunFolder, model: str, layers: Sequence[str]) -> str:
+def _best_layer(run: RunFolder, task: str, model: str, layers: Sequence[str]) -> str:
     """The layer whose segmentation probe scores best on average: the one shown in pictures."""
-    scores = run.gather("segment", "scores")
+    scores = run.gather(task, "scores")
     if not len(scores):
         return layers[-1]
     mean = scores[scores["model"] == model].groupby("layer")["score"].mean()

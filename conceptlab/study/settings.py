@@ -18,11 +18,13 @@ from conceptlab.numerics.geometry import FITS
 from conceptlab.probes.cav_train import Settings
 from conceptlab.probes.cavs import Drawing
 from conceptlab.probes.dissect import ORDERS, SCOPES
-from conceptlab.probes.segmentation import LOSSES
+from conceptlab.probes.segmentation import INPUTS, LOSSES
 
 SEGMENT_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 160, 192, 224)
 CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
 ICONS = ("patches", "optimised")
+#: What tables and files call the segmentation probe of each kind of inputs.
+SEGMENT_TASKS = {"binary": "segment", "raw": "segment-raw"}
 SEEDS = 2**32  # what every generator takes
 
 
@@ -117,17 +119,34 @@ class DissectSettings:
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """[segment]: see `conceptlab.SegmentationProbe`; sizes are the F of section 3.2.2."""
+    """[segment]: see `conceptlab.SegmentationProbe`; sizes are the F of section 3.2.2.
+
+    `inputs` lists 'binary', 'raw' or both: a probe each, the first of which is the one that other
+    steps take. `plain_control` says what position and colour reach without a network.
+    """
 
     loss: str = "bce"
+    inputs: tuple[str, ...] = ("binary",)
     min_examples: int = 10
     split: str = "val"
     sizes: tuple[int, ...] = SEGMENT_SIZES
     shuffle_control: bool = True
+    plain_control: bool = True
 
     def __post_init__(self) -> None:
         _one_of(LOSSES, loss=self.loss)
+        if not self.inputs or len(set(self.inputs)) < len(self.inputs):
+            raise InputError(f"inputs lists binary, raw or both, each once; got {self.inputs}")
+        for inputs in self.inputs:
+            _one_of(INPUTS, inputs=inputs)
+        if self.loss == "net2vec" and "raw" in self.inputs:
+            raise InputError("loss 'net2vec' is the paper's, of thresholded units: no raw inputs")
         _check_probe(self)
+
+    @property
+    def task(self) -> str:
+        """What tables and files call the probe that other steps take."""
+        return SEGMENT_TASKS[self.inputs[0]]
 
 
 @dataclass(frozen=True)

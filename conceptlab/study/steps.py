@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from conceptlab.analysis.uncertainty import pinned_down
 from conceptlab.errors import InputError
 from conceptlab.probes.classification import ClassificationProbe, accuracies
+from conceptlab.probes.controls import CONTROLS, plain_controls
 from conceptlab.probes.dissect import chance_of_best, dissect
 from conceptlab.probes.packing import pack_units
+from conceptlab.probes.paired import accuracy_differences, mask_differences
 from conceptlab.probes.pixels import PairCounts, pair_counts
 from conceptlab.probes.resampled import ResampledProbe
 from conceptlab.probes.segmentation import SegmentationProbe
@@ -23,7 +25,7 @@ from conceptlab.study.folder import Names, Outputs, RunFolder
 from conceptlab.study.reads import only, values
 from conceptlab.study.record import read_record
 from conceptlab.study.same import Holds, holds_data, holds_layer
-from conceptlab.study.settings import Study
+from conceptlab.study.settings import SEGMENT_TASKS, Study
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LABEL_SIZE, SEED = "data.label_size", "seed"
-VERSION = 4  # of what steps put out: raised when it changes, so that run folders follow
+VERSION = 5  # of what steps put out: raised when it changes, so that run folders follow
 
 
 @dataclass(frozen=True)
@@ -177,22 +179,36 @@ def dissect_step(layer: Layer) -> Outputs:
     return Outputs(tables, {"unit": vectors}, {})
 
 
-def segment_step(layer: Layer) -> Outputs:
-    """The segmentation probe: vectors, scores with intervals, and the shuffled control."""
+def segment_step(layer: Layer, inputs: str, units: ConceptVectors) -> Outputs:
+    """The segmentation probe: vectors, scores with intervals, and controls.
+
+    Args:
+        layer: activations, labels and settings.
+        inputs: 'binary' or 'raw'.
+        units: the best units, to compare with.
+    """
     settings, data, acts = layer.study.segment, layer.data, layer.activations
-    probe = _segmenter(layer).fit(acts, data)
+    probe = _segmenter(layer, inputs).fit(acts, data)
     counts = probe.counts(acts, data, settings.split)
     scores = _scored(probe.vectors, counts)
-    scores["n_train"] = probe.vectors.concepts["n_train"]
-    scores["train_score"] = probe.vectors.concepts["train_score"]
-    scores["note"] = probe.vectors.concepts["note"]
+    for column in ("n_train", "train_score", "note"):
+        scores[column] = probe.vectors.concepts[column]
+    single = pair_counts(units, acts, data, settings.split, label_size=layer.label_size)
+    scores["difference_p"] = mask_differences(counts, single, layer.study.seed)
     if settings.shuffle_control:
-        control = _segmenter(layer, shuffle=True).fit(acts, data)
+        control = _segmenter(layer, inputs, shuffle=True).fit(acts, data)
         scores["shuffled_score"] = control.score(acts, data, settings.split)["iou_set"]
+    if settings.plain_control:
+        plain = plain_controls(
+            acts, data, settings.split, label_size=layer.label_size,
+            min_examples=settings.min_examples,
+        )  # fmt: skip
+        names = ["position_score", "colour_score", "plain_score"]
+        scores[names] = plain[list(CONTROLS)].to_numpy()
     tables = {
         "scores": scores.assign(split=settings.split), "per_image": _per_image(acts, counts),
     }  # fmt: skip
-    return Outputs(tables, {"segment": probe.vectors}, {})
+    return Outputs(tables, {SEGMENT_TASKS[inputs]: probe.vectors}, {})
 
 
 def classify_step(layer: Layer) -> Outputs:
@@ -206,9 +222,11 @@ def classify_step(layer: Layer) -> Outputs:
 
     scores = scored(probe.vectors).rename(columns={"accuracy": "score"})
     best = scored(single)
-    scores["n_train"] = probe.vectors.concepts["n_train"]
-    scores["train_score"] = probe.vectors.concepts["train_score"]
-    scores["note"] = probe.vectors.concepts["note"]
+    for column in ("n_train", "train_score", "note"):
+        scores[column] = probe.vectors.concepts[column]
+    scores["difference_p"] = accuracy_differences(
+        probe.vectors, single, acts, data, settings.split, layer.label_size, layer.study.seed
+    )
     used = single.weights.any(axis=1)
     scores["unit"] = np.where(used, np.abs(single.weights).argmax(axis=1), -1)
     scores[["unit_score", "unit_low", "unit_high"]] = best[["accuracy", "low", "high"]].to_numpy()
@@ -224,9 +242,10 @@ def subsets_step(layer: Layer) -> Outputs:
     units = layer.activations.shape[1]
     parts = []
     for probe, settings, task in (
-        (_segmenter(layer), layer.study.segment, "segment"),
+        *((_segmenter(layer, inputs), layer.study.segment, SEGMENT_TASKS[inputs])
+          for inputs in layer.study.segment.inputs),
         (_classifier(layer), layer.study.classify, "classify"),
-    ):
+    ):  # fmt: skip
         sizes = [f for f in settings.sizes if f < units]
         if sizes:
             table = subset_scores(
@@ -259,10 +278,12 @@ def resample_step(layer: Layer, segment: ConceptVectors, classify: ConceptVector
     """The distribution of both probes' vectors over the choice of images."""
     settings = layer.study.resample
     tables, found = [], {}
+    first = layer.study.segment.inputs[0]
     for task, probe, vectors in (
-        ("segment", _segmenter(layer), segment), ("classify", _classifier(layer), classify),
+        (SEGMENT_TASKS[first], _segmenter(layer, first), segment),
+        ("classify", _classifier(layer), classify),
     ):  # fmt: skip
-        if task == "segment" and layer.study.segment.loss != "bce":
+        if task != "classify" and layer.study.segment.loss != "bce":
             continue
         probe.vectors_ = vectors
         resampled = ResampledProbe(probe, settings.draws, settings.block, seed=layer.study.seed)
@@ -280,18 +301,26 @@ def untrained_step(layer: Layer) -> Outputs:
     best = pair_counts(
         units.vectors, acts, data, study.segment.split, label_size=layer.label_size
     ).table()
-    segment = _segmenter(layer).fit(acts, data).score(acts, data, study.segment.split)
+    segment = {
+        SEGMENT_TASKS[inputs]: _segmenter(layer, inputs)
+        .fit(acts, data)
+        .score(acts, data, study.segment.split)
+        for inputs in study.segment.inputs
+    }
     probe = _classifier(layer).fit(acts, data)
     classify = probe.score(acts, data, study.classify.split)
     single = accuracies(
         probe.best_units(acts, data), acts, data, study.classify.split, layer.label_size
     )
-    columns = {"concept": segment["concept"], "category": segment["category"]}
+    columns = {"concept": classify["concept"], "category": classify["category"]}
     return Outputs(
         {
-            "segment": pd.DataFrame(
-                {**columns, "score": segment["iou_set"], "unit_score": best["iou_set"]}
-            ),
+            task: pd.DataFrame(
+                {**columns, "score": table["iou_set"], "unit_score": best["iou_set"]}
+            )
+            for task, table in segment.items()
+        }
+        | {
             "classify": pd.DataFrame(
                 {**columns, "score": classify["accuracy"], "unit_score": single["accuracy"]}
             ),
@@ -307,10 +336,10 @@ def top_units(best: pd.DataFrame, count: int) -> Sequence[int]:
     return [int(u) for u in ranked["unit"].drop_duplicates().head(count)]
 
 
-def _segmenter(layer: Layer, shuffle: bool = False) -> SegmentationProbe:
+def _segmenter(layer: Layer, inputs: str, shuffle: bool = False) -> SegmentationProbe:
     settings = layer.study.segment
     return SegmentationProbe(
-        settings.loss, layer.study.dissect.tau, label_size=layer.label_size,
+        settings.loss, layer.study.dissect.tau, inputs=inputs, label_size=layer.label_size,
         min_examples=settings.min_examples, shuffle=shuffle, seed=layer.study.seed,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from conceptlab.analysis.neighbours import neighbours, parse_sum
@@ -16,18 +17,20 @@ from conceptlab.study.folder import RunFolder, safe
 from conceptlab.study.frames import joined, labelled, learned
 from conceptlab.study.kinds import write_kinds
 from conceptlab.study.overlaps import distributions, write_overlaps
-from conceptlab.study.settings import CompareSettings, Study
+from conceptlab.study.settings import SEGMENT_TASKS, CompareSettings, Study
 from conceptlab.study.shown import gathered, write_shown
 from conceptlab.vectors import ConceptVectors
 
 log = logging.getLogger(__name__)
 
+LEVEL = 0.05  # of the test that tells probe and unit apart
 KEYS = ["model", "layer", "concept", "category"]
 CONCEPT_COLUMNS = [
     "model", "layer", "task", "concept", "category", "n_train", "n_val", "best_unit",
     "best_unit_score", "probe_score", "train_score", "unit_low", "unit_high", "probe_low",
     "probe_high", "chance_score", "chance_high", "shuffled_score", "untrained_score",
-    "untrained_unit_score", "iou_ind", "unit_iou_ind", "note", "split",
+    "untrained_unit_score", "position_score", "colour_score", "plain_score", "difference_p",
+    "iou_ind", "unit_iou_ind", "note", "split",
 ]  # fmt: skip
 
 
@@ -77,7 +80,8 @@ def write_looks(run: RunFolder, seed: int) -> None:
 
 def concept_table(run: RunFolder) -> pd.DataFrame:
     """A row per model, layer, task and concept: scores, intervals, controls."""
-    table = joined([p for p in (_segment_rows(run), _classify_rows(run)) if len(p)])
+    parts = [*(_segment_rows(run, task) for task in SEGMENT_TASKS.values()), _classify_rows(run)]
+    table = joined([p for p in parts if len(p)])
     return _with_counts(table) if len(table) else table
 
 
@@ -94,20 +98,26 @@ def _with_counts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary_table(concepts: pd.DataFrame) -> pd.DataFrame:
-    """Table 1: the share of concepts whose probe is at least as good as the best unit."""
+    """Table 1: the shares of concepts whose probe is better than, as good as, worse than the unit.
+
+    Better or worse is what a test at 5 % says of the same held-out images; all else is tied.
+    """
     if not len(concepts):
         return concepts
     rows: list[dict[str, Any]] = []
     for (model, layer, task), group in concepts.groupby(["model", "layer", "task"], sort=False):
         both = group.dropna(subset=["probe_score", "best_unit_score"])
-        better = both["probe_score"] >= both["best_unit_score"]
+        gain = np.sign(both["probe_score"] - both["best_unit_score"])
+        told = gain.where(both["difference_p"] <= LEVEL, 0.0)
         rows.append(
             {
                 "model": model,
                 "layer": layer,
                 "task": task,
                 "n_concepts": len(both),
-                "share_probe_at_least_unit": better.mean() if len(both) else float("nan"),
+                "share_better": (told > 0).mean() if len(both) else float("nan"),
+                "share_tied": (told == 0).mean() if len(both) else float("nan"),
+                "share_worse": (told < 0).mean() if len(both) else float("nan"),
                 "mean_unit": both["best_unit_score"].mean(),
                 "mean_probe": both["probe_score"].mean(),
                 "too_few": int((group["note"] == TOO_FEW).sum()),
@@ -116,8 +126,8 @@ def summary_table(concepts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _segment_rows(run: RunFolder) -> pd.DataFrame:
-    scores = run.gather("segment", "scores")
+def _segment_rows(run: RunFolder, task: str) -> pd.DataFrame:
+    scores = run.gather(task, "scores")
     best = run.gather("dissect", "best")
     if not len(scores) or not len(best):
         return pd.DataFrame()
@@ -131,7 +141,7 @@ def _segment_rows(run: RunFolder) -> pd.DataFrame:
         }
     ).drop(columns=["n", "train_score", "ind_low", "ind_high"])  # fmt: skip
     table = scores.merge(best, on=KEYS, how="left")
-    return _with_untrained(run, table, "segment").assign(task="segment")
+    return _with_untrained(run, table, task).assign(task=task)
 
 
 def _classify_rows(run: RunFolder) -> pd.DataFrame:
@@ -158,7 +168,9 @@ def _with_untrained(run: RunFolder, table: pd.DataFrame, task: str) -> pd.DataFr
 
 
 def _per_image(run: RunFolder) -> pd.DataFrame:
-    probe, unit = run.gather("segment", "per_image"), run.gather("dissect", "per_image")
+    parts = (run.gather(task, "per_image") for task in SEGMENT_TASKS.values())
+    probe = next((part for part in parts if len(part)), pd.DataFrame())
+    unit = run.gather("dissect", "per_image")
     if not len(probe) or not len(unit):
         return pd.DataFrame()
     return probe.rename(columns={"iou": "iou_probe"}).merge(

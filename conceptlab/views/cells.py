@@ -11,7 +11,10 @@ HEADS = {
     "best_unit": "best unit", "best_unit_score": "unit score", "probe_score": "probe score",
     "probe_low": "95 % from", "probe_high": "to", "chance_score": "unit by chance",
     "shuffled_score": "shuffled", "untrained_score": "untrained", "iou_ind": "mean IoU_ind",
-    "n_concepts": "concepts", "share_probe_at_least_unit": "probe at least as good",
+    "n_concepts": "concepts", "share_better": "probe better", "share_tied": "tied",
+    "share_worse": "probe worse", "position_score": "position alone",
+    "colour_score": "colour alone", "plain_score": "position and colour",
+    "difference_p": "p, probe against unit",
     "mean_unit": "mean best unit", "mean_probe": "mean probe", "too_few": "too few examples",
     "unique_detectors": "unique detectors", "neighbour": "nearest",
     "share_weight": "share of weight", "share_iou": "share of IoU", "iou": "IoU_set",
@@ -34,7 +37,8 @@ HEADS = {
 
 SCORES = {
     "best_unit_score", "probe_score", "probe_low", "probe_high", "chance_score", "shuffled_score",
-    "untrained_score", "iou_ind", "mean_unit", "mean_probe", "cosine", "distance", "iou", "weight",
+    "untrained_score", "position_score", "colour_score", "plain_score", "difference_p", "iou_ind",
+    "mean_unit", "mean_probe", "cosine", "distance", "iou", "weight",
     "value", "low", "high", "p_value", "p_adjusted", "between", "within", "excess", "r2", "r2_val",
     "reliability", "told_apart", "mean_r", "score", "best", "whole", "magnitude", "effect", "used",
     "used_p", "encoded", "erased", "erased_p", "logit_change", "random_change", "accuracy",

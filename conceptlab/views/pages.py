@@ -17,9 +17,8 @@ TALLEST = 60  # pixels of a histogram's bar
 MOST_NEIGHBOURS = 5
 CONCEPT_COLUMNS = (
     "model", "layer", "task", "n_train", "n_val", "n_test", "best_unit", "best_unit_score",
-    "probe_score", "probe_low", "probe_high", "chance_score", "shuffled_score", "untrained_score",
-    "iou_ind",
-    "note",
+    "probe_score", "probe_low", "probe_high", "difference_p", "chance_score", "shuffled_score",
+    "untrained_score", "position_score", "colour_score", "plain_score", "iou_ind", "note",
 )  # fmt: skip
 
 Tables = dict[str, pd.DataFrame]

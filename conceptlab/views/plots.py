@@ -13,6 +13,7 @@ import pandas as pd
 
 from conceptlab.views.style import (
     CHANCE,
+    PLAIN,
     PROBE,
     SCORE,
     SHUFFLED,
@@ -245,6 +246,9 @@ CONTROLS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("shuffled_score", "probe, shuffled labels", {"marker": "x", "color": SHUFFLED, "s": 18}),
     ("untrained_score", "probe, untrained network",
      {"marker": "^", "facecolors": "none", "edgecolors": UNTRAINED, "s": 24}),
+    ("position_score", "position alone", {"marker": "+", "color": PLAIN, "s": 30}),
+    ("colour_score", "colour alone", {"marker": "1", "color": PLAIN, "s": 30}),
+    ("plain_score", "position and colour", {"marker": "*", "color": PLAIN, "s": 26}),
     ("best_unit_score", "best unit", {"marker": "D", "color": UNIT, "s": 16}),
 )  # fmt: skip
 
@@ -255,7 +259,8 @@ def plot_controls(concepts: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes"
     Args:
         concepts: rows of one model, layer and task; drawn from top to bottom as they stand. Columns
             concept, task, probe_score, probe_low, probe_high, best_unit_score, chance_score,
-            shuffled_score, untrained_score (those that are there and not all missing).
+            shuffled_score, untrained_score, position_score, colour_score, plain_score (those that
+            are there and not all missing).
         ax: where to draw.
     """
     rows = concepts.dropna(subset=["probe_score"])

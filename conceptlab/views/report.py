@@ -157,14 +157,12 @@ def _reading(summary: pd.DataFrame | None) -> list[str]:
         if not len(rows):
             continue
         best = rows.loc[rows["mean_probe"].idxmax()]
-        share = rows["share_probe_at_least_unit"]
         said.append(
             f"{TASKS[str(task)].capitalize()}: the highest mean {SCORE[str(task)]} of a probe is "
             f"{best['mean_probe']:.3f} ({best['model']}, {best['layer']}), where the best single "
-            f"units reach {best['mean_unit']:.3f}; there the probe is at least as good as the best "
-            f"unit for {best['share_probe_at_least_unit']:.0%} of {int(best['n_concepts'])} "
-            f"concepts. Over all networks and layers that share lies between {share.min():.0%} and "
-            f"{share.max():.0%}."
+            f"units reach {best['mean_unit']:.3f}; there the probe is better than the best unit "
+            f"for {best['share_better']:.0%} of {int(best['n_concepts'])} concepts, worse for "
+            f"{best['share_worse']:.0%}, and not told apart from it for the others."
         )
     return said
 

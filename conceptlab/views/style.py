@@ -9,8 +9,12 @@ from conceptlab.views.fonts import drawable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TASKS = {"segment": "segmentation", "classify": "classification"}
-SCORE = {"segment": "IoU_set", "classify": "accuracy"}
+TASKS = {
+    "segment": "segmentation",
+    "segment-raw": "segmentation, units not thresholded",
+    "classify": "classification",
+}
+SCORE = {"segment": "IoU_set", "segment-raw": "IoU_set", "classify": "accuracy"}
 
 #: Broden's categories in Okabe & Ito's colours, which colour-blind readers can tell apart.
 CATEGORIES = {
@@ -21,7 +25,7 @@ OTHERS = ("#332288", "#882255", "#999933", "#117733", "#6B6B6B", "#AA4466", "#44
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 PROBE, UNIT = "#0072B2", "#E69F00"
 LONGEST = 48  # characters of a name in a figure
-CHANCE, SHUFFLED, UNTRAINED = "#6B6B6B", "#D55E00", "#009E73"
+CHANCE, SHUFFLED, UNTRAINED, PLAIN = "#6B6B6B", "#D55E00", "#009E73", "#8A5AA8"
 
 
 def axes_or_new(ax: "Axes | None", size: tuple[float, float] = (5.4, 3.4)) -> "Axes":

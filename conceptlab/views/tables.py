@@ -20,13 +20,12 @@ WANTED = {
         ["model", "layer", "task", "concept", "category", "n_train", "n_val", "best_unit",
          "best_unit_score", "probe_score"],
         ["train_score", "unit_low", "unit_high", "probe_low", "probe_high", "chance_score",
-         "shuffled_score", "untrained_score", "untrained_unit_score", "iou_ind", "unit_iou_ind",
-         "note"],
+         "shuffled_score", "untrained_score", "untrained_unit_score", "position_score",
+         "colour_score", "plain_score", "difference_p", "iou_ind", "unit_iou_ind", "note"],
     ),
     "summary": (
-        ["model", "layer", "task", "n_concepts", "share_probe_at_least_unit", "mean_unit",
-         "mean_probe"],
-        [],
+        ["model", "layer", "task", "n_concepts", "mean_unit", "mean_probe"],
+        ["share_better", "share_tied", "share_worse"],
     ),
     "detectors": (
         ["model", "layer", "rule", "threshold", "category", "detectors", "unique_detectors"], [],

@@ -118,3 +118,18 @@ def test_one_concept_has_no_interval_and_equal_ones_a_sure_answer():
 def test_bad_input_is_refused_in_a_sentence(table, share, said):
     with pytest.raises(InputError, match=said):
         saturation(table, share)
+
+
+def test_a_task_without_a_score_has_no_row():
+    """Every held-out picture shows every concept: no accuracy is defined."""
+    rows = [
+        {"task": task, "concept": concept, "category": "object", "units": units,
+         "score": 0.1 * units if task == "segment" else np.nan, "low": 0.0, "high": 1.0}
+        for task in ("segment", "classify") for concept in ("a", "b") for units in (1, 2, 4)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    assert set(saturation(table)["task"]) == {"segment"}
+    assert set(concept_saturation(table)["task"]) == {"segment"}
+    partly = table.assign(score=table["score"].where(table["units"] < 4, np.nan))
+    assert saturation(partly).empty
+    assert concept_saturation(partly)["units"].empty

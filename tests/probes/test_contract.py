@@ -74,9 +74,10 @@ def test_unfitted_probe_says_so(fitted):
         _ = type(fitted[0])().vectors
 
 
-def test_segment_maps_are_those_that_scores_are_made_of(scenes):
+@pytest.mark.parametrize("inputs", ["binary", "raw"])
+def test_segment_maps_are_those_that_scores_are_made_of(scenes, inputs):
     data, model, acts = scenes
-    probe = cl.SegmentationProbe(min_examples=5).fit(acts, data)
+    probe = cl.SegmentationProbe(inputs=inputs, min_examples=5).fit(acts, data)
     per_image = probe.per_image(acts, data, "val")
     name = per_image["image"].iloc[0]
     row = int(np.flatnonzero(data.names == name)[0])

@@ -7,6 +7,7 @@ from conceptlab.activations.labels import label_store
 from conceptlab.analysis.saturation import concept_saturation
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.probes.classification import ClassificationProbe
+from conceptlab.probes.controls import plain_controls
 from conceptlab.probes.dissect import dissect
 from conceptlab.probes.pixels import BINS, best_offset, pair_counts
 from conceptlab.probes.segmentation import SegmentationProbe
@@ -293,3 +294,17 @@ def test_a_concept_made_of_exactly_three_units_needs_three(store_activations):
     assert 2.5 < found["units"] <= 3
     assert found["low"] <= found["units"] <= found["high"]
     assert set(unit_ranking(probe.vectors, acts)[0][:3]) == {0, 1, 2}
+
+
+def test_labels_without_a_concept_of_pixels_give_no_vector_and_say_so(store_activations):
+    rng = np.random.default_rng(0)
+    planes = np.full((60, 0, 8, 8), -1)
+    holds = [[int(x)] for x in rng.integers(0, 2, 60)]
+    catalogue = catalogue_of(("day", "scene", "image"), ("night", "scene", "image"))
+    data = ToyData(planes, ["train"] * 40 + ["val"] * 20, catalogue, holds=holds)
+    acts = store_activations(rng.normal(size=(60, 4, 4, 4)), data)
+    probe = SegmentationProbe(tau=TAU).fit(acts, data)
+    assert probe.vectors.concepts["note"].tolist() == ["too few examples"] * 2
+    assert probe.score(acts, data)["n"].tolist() == [0, 0]
+    assert dissect(acts, data, TAU).best()["unit"].tolist() == [-1, -1]
+    assert plain_controls(acts, data)["control"].isna().all()

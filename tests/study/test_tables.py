@@ -20,13 +20,15 @@ def test_summary_by_hand():
             "model": "m", "layer": "l", "task": ["segment"] * 4 + ["classify"],
             "best_unit_score": [0.2, 0.4, 0.5, 0.9, nan],
             "probe_score": [0.3, 0.4, 0.1, nan, nan],
+            "difference_p": [0.01, 0.01, 0.05, nan, nan],
             "note": ["", "", "", "too few examples", "too few examples"],
         }
     )  # fmt: skip
     segment, classify = summary_table(table).to_dict("records")
     assert (segment["n_concepts"], segment["too_few"]) == (3, 1)
-    assert segment["share_probe_at_least_unit"] == pytest.approx(2 / 3)
+    shares = [segment[f"share_{how}"] for how in ("better", "tied", "worse")]
+    assert shares == pytest.approx([1 / 3] * 3)
     assert segment["mean_unit"] == pytest.approx(1.1 / 3)
     assert segment["mean_probe"] == pytest.approx(0.8 / 3)
     assert (classify["n_concepts"], classify["too_few"]) == (0, 1)
-    assert pd.isna(classify["share_probe_at_least_unit"])
+    assert pd.isna(classify["share_better"])

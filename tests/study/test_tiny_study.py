@@ -86,9 +86,12 @@ def test_summary_is_what_the_table_of_concepts_says(folder):
     for row in summary.itertuples():
         own = concepts[(concepts["model"] == row.model) & (concepts["task"] == row.task)]
         known = own.dropna(subset=["probe_score", "best_unit_score"])
-        better = (known["probe_score"] >= known["best_unit_score"]).mean()
+        better = (known["probe_score"] > known["best_unit_score"]) & (known["difference_p"] <= 0.05)
+        worse = (known["probe_score"] < known["best_unit_score"]) & (known["difference_p"] <= 0.05)
         assert row.n_concepts == len(known)
-        assert row.share_probe_at_least_unit == pytest.approx(better, rel=1e-4)
+        assert row.share_better == pytest.approx(better.mean(), rel=1e-4)
+        assert row.share_worse == pytest.approx(worse.mean(), rel=1e-4)
+        assert row.share_better + row.share_tied + row.share_worse == pytest.approx(1, rel=1e-4)
         assert row.mean_probe == pytest.approx(known["probe_score"].mean(), rel=1e-4)
 
 
@@ -104,6 +107,9 @@ def test_every_score_has_its_interval_and_controls(folder):
         assert fitted[control].notna().mean() > 0.8, control
     segment = fitted[fitted["task"] == "segment"]
     assert segment["chance_score"].notna().all()
+    assert segment["position_score"].notna().all()
+    assert segment["colour_score"].between(0, 1).all()
+    assert segment["plain_score"].mean() > segment["position_score"].mean()
     assert segment["probe_score"].mean() > segment["chance_score"].mean() + 0.05
     few = concepts[concepts["note"] == "too few examples"]
     assert len(few)

