@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 HEADS = {
@@ -99,5 +100,7 @@ def _cell(value: Any, column: str) -> tuple[str, str]:
         return "-", ""
     if column.startswith("share") or column == "contributing":
         return f"{number:.1%}", repr(number)
+    if np.isinf(number):  # a bound that nothing reached
+        return "∞" if number > 0 else "-∞", repr(number)
     whole = number == int(number) and column not in SCORES
     return (f"{int(number)}" if whole else f"{number:.3f}"), repr(number)
