@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from conceptlab.models.alone import alone
-from conceptlab.models.watch import evaluating, watch
+from conceptlab.models.evaluation import evaluating
+from conceptlab.models.watch import watch
 from conceptlab.numerics.sketch import CELLS, FIXED, Sketch
 
 if TYPE_CHECKING:

@@ -1,0 +1,234 @@
+"""Layouts of all layers of many families of networks, against their own outputs and moved spots.
+
+Each family's network has random weights; all its layers are tried, at its own size and at an odd
+one. Axes: of every accepted grid, the axes that were found are held against those that its library
+documents, written down by hand in `LAST` and `FIRST`; for families that are not in them, places
+alone tell. Places: a
+spot of the picture is changed at nine places, and the answers of the grid's cells, as shares among
+the nine, have to lie where the spots are.
+
+    python analyses/benchmarks/families.py [--only resnet,swin] [--out FILE.jsonl]
+
+A network that is in FILE already is not tried again, so that a run can be stopped and several can
+share the work.
+"""
+
+import argparse
+import fnmatch
+import json
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from conceptlab.models.grid import CLASS, first_tensor, to_grid
+from conceptlab.models.layout import layouts
+from conceptlab.models.places import Layout
+
+#: Family, its network (tv: of torchvision, else of timm), and sizes.
+FAMILIES = """
+alexnet tv:alexnet 224 160 | vgg tv:vgg11 224 100 | resnet tv:resnet18 224 128
+wide_resnet tv:wide_resnet50_2 128 | resnext tv:resnext50_32x4d 160
+densenet tv:densenet121 128 | googlenet tv:googlenet 160 | inception3 tv:inception_v3 299
+squeezenet tv:squeezenet1_1 224 160 | mobilenet2 tv:mobilenet_v2 224 160
+mobilenet3 tv:mobilenet_v3_small 224 160 | mnasnet tv:mnasnet0_5 224 160
+shufflenet tv:shufflenet_v2_x0_5 224 160 | efficientnet tv:efficientnet_b0 224 160
+regnet tv:regnet_x_400mf 224 160 | convnext tv:convnext_tiny 160 | vit tv:vit_b_32 224
+swin tv:swin_t 224 | swin2 tv:swin_v2_t 256 | maxvit tv:maxvit_t 224
+timm_resnet timm:resnet10t 176 | seresnet timm:seresnet50 128 | ecaresnet timm:ecaresnet26t 160
+resnest timm:resnest14d 160 | res2net timm:res2net50_26w_4s 128 | skresnet timm:skresnet18 160
+dpn timm:dpn48b 160 | dla timm:dla46_c 160 | vovnet timm:ese_vovnet19b_slim_dw 160
+hrnet timm:hrnet_w18_small 160 | ghostnet timm:ghostnet_050 160 | tinynet timm:tinynet_e 106
+lcnet timm:lcnet_035 160 | repvgg timm:repvgg_a0 160 | mobileone timm:mobileone_s0 160
+rexnet timm:rexnet_100 160 | nfnet timm:nf_regnet_b0 192 | cspnet timm:cspresnet50 160
+darknet timm:cspdarknet53 128 | regnety timm:regnety_002 160 | gernet timm:gernet_s 160
+xception timm:legacy_xception 160 | selecsls timm:selecsls42 160
+hardcorenas timm:hardcorenas_a 160 | fbnet timm:fbnetc_100 160 | mixnet timm:mixnet_s 160
+convnextv2 timm:convnextv2_atto 160 | convmixer timm:convmixer_768_32 96
+edgenext timm:edgenext_xx_small 256 | mobilevit timm:mobilevit_xxs 256
+mobilevit2 timm:mobilevitv2_050 256 | fastvit timm:fastvit_t8 256 | repvit timm:repvit_m0_9 160
+efficientformer timm:efficientformer_l1 224 | efficientvit timm:efficientvit_b0 160
+efficientvit_m timm:efficientvit_m0 224 | levit timm:levit_128s 224
+tinyvit timm:tiny_vit_5m_224 224 | poolformer timm:poolformer_s12 160 | pvt2 timm:pvt_v2_b0 224
+mvit2 timm:mvitv2_tiny 224 | hiera timm:hiera_tiny_224 224
+vit_timm timm:vit_tiny_patch16_224 224 | deit timm:deit_tiny_distilled_patch16_224 224
+beit timm:beit_base_patch16_224 224 | cait timm:cait_xxs24_224 224
+xcit timm:xcit_nano_12_p16_224 224 | pit timm:pit_ti_224 224
+tnt timm:tnt_s_legacy_patch16_224 224 | crossvit timm:crossvit_tiny_240 240
+coat timm:coat_lite_tiny 224 | davit timm:davit_tiny 224 | focalnet timm:focalnet_tiny_srf 224
+gcvit timm:gcvit_xxtiny 224 | nest timm:nest_tiny 224 | twins timm:twins_svt_small 224
+mixer timm:mixer_s32_224 224 | resmlp timm:resmlp_12_224 224 | gmlp timm:gmlp_ti16_224 224
+coatnet timm:coatnet_nano_rw_224 224 | dino_reg timm:vit_small_patch14_reg4_dinov2 224
+"""
+
+#: Layers whose units come last, in families of 4-D outputs; the rest there is (n, K, H, W).
+LAST = {
+    "swin": ["features", "features.0", "features.0.[12]", "features.[1-9]*", "norm"],
+    "swin2": ["features", "features.0", "features.0.[12]", "features.[1-9]*", "norm"],
+    "convnext": ["*.block.[1-5]"],  # between its two Permutes
+    "convnextv2": ["*.blocks.*.norm", "*.blocks.*.mlp*"],
+}
+#: Tokens before the map's, where there are any.
+FIRST = {"vit": 1, "vit_timm": 1, "deit": 2, "beit": 1, "pit": 1, "dino_reg": 5, "tnt": 1}
+SPOTS = [(y, x) for y in (0.2, 0.5, 0.8) for x in (0.2, 0.5, 0.8)]
+WIDE = 0.2  # of the side is a spot
+LEAST = 0.3  # correlation of where spots and answers are, below which a place is wrong
+
+
+def build(spec: str, size: int) -> nn.Module:
+    """A network of random weights, none of them zero."""
+    source, _, name = spec.partition(":")
+    torch.manual_seed(0)
+    if source == "tv":
+        plain = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        module = torchvision.models.get_model(name, weights=None, **plain)
+    else:
+        try:
+            module = timm.create_model(name, img_size=size)
+        except TypeError:
+            module = timm.create_model(name)
+    for part in module.modules():  # blocks that begin as the identity answer to nothing
+        for own in part.parameters(recurse=False):
+            if own.ndim and not own.any():
+                nn.init.normal_(own, std=0.1)
+    return module.eval()
+
+
+def spots(size: int) -> Tensor:
+    """(10, 3, S, S) a picture, and it with a spot of another at one place after another."""
+    generator = torch.Generator().manual_seed(7)
+    base, other = torch.randn(2, 3, size, size, generator=generator)
+    pictures = base.repeat(1 + len(SPOTS), 1, 1, 1)
+    for row, (y, x) in enumerate(SPOTS, start=1):
+        top, left = (round((place - WIDE / 2) * size) for place in (y, x))
+        bottom, right = (round((place + WIDE / 2) * size) for place in (y, x))
+        pictures[row, :, top:bottom, left:right] = other[:, top:bottom, left:right]
+    return pictures
+
+
+def misplaced(grid: Tensor) -> float:
+    """Least correlation of rows and columns, of cells with the spots they answer to."""
+    change = (grid[1:] - grid[:1]).abs().double()
+    total = change.sum(dim=0, keepdim=True)
+    share = (change / total.clamp_min(1e-30)).mean(dim=1).numpy()
+    share = share / share.sum(axis=0).clip(1e-30)
+    height, width = share.shape[1:]
+    found = []
+    for way, places in ((0, np.arange(height)), (1, np.arange(width))):
+        centre = np.tensordot(np.array([spot[way] for spot in SPOTS]), share, axes=1)
+        lines = centre.mean(axis=1 - way)
+        found.append(np.corrcoef(lines, places)[0, 1] if np.ptp(lines) > 0 else 0.0)
+    return float(min(found))
+
+
+def axes_by_hand(family: str, layer: str, raw: Tensor, layout: Layout) -> bool:
+    """Whether the axes that were found are those that the library documents."""
+    order = layout.form.order
+    if raw.ndim == 4 and max(layout.shape[1:]) > 1:
+        last = any(fnmatch.fnmatchcase(layer, pattern) for pattern in LAST.get(family, []))
+        return order == ((0, 3, 1, 2) if last else (0, 1, 2, 3)) or (
+            family not in LAST and order == (0, 3, 1, 2)
+        )
+    if raw.ndim == 3 and layout.form.first:
+        return layout.form.first == FIRST.get(family, -1)
+    return True
+
+
+def tried(family: str, spec: str, size: int) -> dict:
+    """What became of all layers of a network."""
+    module, start = build(spec, size), time.perf_counter()
+    found = layouts(module, torch.empty(1, 3, size, size))
+    seconds = time.perf_counter() - start
+    wrong: list[str] = []
+
+    def hook(layer: str, _: nn.Module, __: object, output: object) -> None:
+        layout = found[layer]
+        if layout.form is None:
+            return
+        raw = first_tensor(output, layer)
+        if not axes_by_hand(family, layer, raw, layout):
+            wrong.append(f"{layer}: axes {layout.form}")
+        if layout.shape[1] > 2:
+            least = misplaced(to_grid(raw, layout.form))
+            if least < LEAST:
+                wrong.append(f"{layer}: places {least:.2f}")
+
+    named = {name: part for name, part in module.named_modules() if name in found}
+    handles = [
+        part.register_forward_hook(lambda m, i, o, layer=name: hook(layer, m, i, o))
+        for name, part in named.items()
+    ]
+    with torch.no_grad():
+        module(spots(size))
+    for handle in handles:
+        handle.remove()
+    own = {layer: layout for layer, layout in found.items() if not layer.endswith(CLASS)}
+    refused = {k: v.reason for k, v in own.items() if v.form is None}
+    return {
+        "family": family,
+        "network": spec,
+        "size": size,
+        "layers": len(own),
+        "accepted": len(own) - len(refused),
+        "refused": dict(Counter(refused.values())),
+        "refused_layers": {k: type(named[k]).__name__ for k in refused},
+        "wrong": wrong,
+        "seconds": round(seconds, 1),
+    }
+
+
+def jobs(only: list[str]) -> list[tuple[str, str, int]]:
+    """Families, networks and sizes."""
+    found = []
+    for entry in FAMILIES.replace("\n", "|").split("|"):
+        if entry.strip():
+            family, spec, *sizes = entry.split()
+            found += [(family, spec, int(size)) for size in sizes if not only or family in only]
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default="", help="families, separated by commas")
+    parser.add_argument("--out", type=Path, default=Path("families.jsonl"))
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    done = [json.loads(line) for line in options.out.read_text().splitlines()] \
+        if options.out.exists() else []  # fmt: skip
+    known = {(row["network"], row["size"]) for row in done}
+    only = [name for name in options.only.split(",") if name]
+    for family, spec, size in jobs(only):
+        if (spec, size) not in known:
+            row = tried(family, spec, size)
+            done.append(row)
+            with options.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            show(row)
+    print("\nfamily            size layers accepted wrong")
+    for row in done:
+        show(row)
+    right = {row["family"] for row in done} - {row["family"] for row in done if row["wrong"]}
+    print(f"{len(right)} of {len({row['family'] for row in done})} families right")
+
+
+def show(row: dict) -> None:
+    """One line."""
+    share = row["accepted"] / row["layers"]
+    print(
+        f"{row['family']:<16} {row['size']:>5} {row['layers']:>6} {row['accepted']:>5}"
+        f" {share:>4.0%} {len(row['wrong']):>5}  {row['seconds']:>6} s",
+        row["refused"],
+        row["wrong"][:3],
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
