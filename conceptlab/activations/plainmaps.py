@@ -74,8 +74,8 @@ def colour_maps(activations: "Activations", data: "ProbeDataset") -> Floats:
     def one(image: int) -> Floats:
         seen = see(data.image(image), geometry).astype(np.float32) / 255
         sums = np.add.reduceat(np.add.reduceat(seen, first_row, axis=0), first_column, axis=1)
-        mean: Floats = (sums / area[:, :, None]).transpose(2, 0, 1)
-        return mean
+        mean = (sums / area[:, :, None]).transpose(2, 0, 1)
+        return mean.astype(np.float32)
 
     with tempfile.TemporaryFile() as file:
         for mean in ordered_map(one, range(count)):

@@ -20,12 +20,12 @@ from conceptlab.probes.paired import accuracy_differences, mask_differences
 from conceptlab.probes.pixels import PairCounts, pair_counts
 from conceptlab.probes.resampled import ResampledProbe
 from conceptlab.probes.segmentation import SegmentationProbe
-from conceptlab.probes.subsets import subset_scores
+from conceptlab.probes.subsets import AnyProbe, subset_scores
 from conceptlab.study.folder import Names, Outputs, RunFolder
 from conceptlab.study.reads import only, values
 from conceptlab.study.record import read_record
 from conceptlab.study.same import Holds, holds_data, holds_layer
-from conceptlab.study.settings import SEGMENT_TASKS, Study
+from conceptlab.study.settings import SEGMENT_TASKS, ClassifySettings, SegmentSettings, Study
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -240,12 +240,13 @@ def classify_step(layer: Layer) -> Outputs:
 def subsets_step(layer: Layer) -> Outputs:
     """Scores of probes over the F units of largest weight (section 3.2.2, figure 3)."""
     units = layer.activations.shape[1]
-    parts = []
-    for probe, settings, task in (
-        *((_segmenter(layer, inputs), layer.study.segment, SEGMENT_TASKS[inputs])
-          for inputs in layer.study.segment.inputs),
-        (_classifier(layer), layer.study.classify, "classify"),
-    ):  # fmt: skip
+    study, parts = layer.study, []
+    probes: list[tuple[AnyProbe, SegmentSettings | ClassifySettings, str]] = [
+        (_segmenter(layer, inputs), study.segment, SEGMENT_TASKS[inputs])
+        for inputs in study.segment.inputs
+    ]
+    probes.append((_classifier(layer), study.classify, "classify"))
+    for probe, settings, task in probes:
         sizes = [f for f in settings.sizes if f < units]
         if sizes:
             table = subset_scores(
