@@ -72,7 +72,6 @@ LAST = {
     "swin": ["features", "features.0", "features.0.[12]", "features.[1-9]*", "norm"],
     "swin2": ["features", "features.0", "features.0.[12]", "features.[1-9]*", "norm"],
     "convnext": ["*.block.[1-5]"],  # between its two Permutes
-    "convnextv2": ["*.blocks.*.norm", "*.blocks.*.mlp*"],
 }
 #: Tokens before the map's, where there are any.
 FIRST = {"vit": 1, "vit_timm": 1, "deit": 2, "beit": 1, "pit": 1, "dino_reg": 5, "tnt": 1}
@@ -94,8 +93,8 @@ def build(spec: str, size: int) -> nn.Module:
         except TypeError:
             module = timm.create_model(name)
     for part in module.modules():  # blocks that begin as the identity answer to nothing
-        for own in part.parameters(recurse=False):
-            if own.ndim and not own.any():
+        for name, own in part.named_parameters(recurse=False):
+            if name in ("weight", "gamma") and not own.any():
                 nn.init.normal_(own, std=0.1)
     return module.eval()
 
