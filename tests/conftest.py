@@ -65,11 +65,11 @@ def catalogue_of(*concepts):
 def store_activations(tmp_path):
     """A function that puts an array (N, K, H, W) into a cache as a layer's activations."""
 
-    def store(values, data, size=32, dtype="float16", layer="layer"):
+    def store(values, data, size=32, dtype="float16", layer="layer", network="m" * 64):
         path = tmp_path / "model-00000000" / "toy-00000000" / f"{layer}.h5"
         geometry = {"size": size, "fit": "whole", "resize": None}
         spec = {
-            "model": {"fingerprint": "m" * 64, "preprocessing": {"geometry": geometry}},
+            "model": {"fingerprint": network, "preprocessing": {"geometry": geometry}},
             "data": {"fingerprint": data.fingerprint},
             "layer": layer,
             "dtype": dtype,

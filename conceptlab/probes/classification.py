@@ -37,6 +37,7 @@ Flags = NDArray[np.bool_]
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 LOSS_SHARE = 0.2  # of the held-out log-loss beside the errors, in choosing a penalty
 UNITS = 64  # units sorted at once
+DRAW = 1e-4  # tolerance of a draw's fit
 PAIRS = 4_000_000  # of images and concepts looked at together
 
 
@@ -168,7 +169,7 @@ class ClassificationProbe(BaseProbe):
             if usable.any():
                 weights = balanced_weights(train.shown[usable], counts[usable])
                 fitted = fit_logistic(
-                    z, train.shown[usable], weights, chosen, white.values, 1e-3, start
+                    z, train.shown[usable], weights, chosen, white.values, DRAW, start
                 )
                 found[usable] = white.back(fitted[:, :-1], fitted[:, -1])[0]
             both = (train.shown * counts).any(axis=1) & (~train.shown * counts).any(axis=1)

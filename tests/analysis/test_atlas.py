@@ -42,9 +42,7 @@ class Toy(nn.Module):
 
 
 def toy_model(names=NAMES):
-    model = probed(Toy(), names=names)
-    vars(model)["fingerprint"] = "m" * 64  # that of the toy cache
-    return model
+    return probed(Toy(), names=names)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +66,8 @@ def planted(images=IMAGES, seed=0):
 
 
 @pytest.fixture
-def cached(store_activations):
-    return store_activations(planted(), pictures_of())
+def cached(store_activations, model):
+    return cache_of(model, store_activations)
 
 
 def concepts_of(acts, inputs="raw"):
@@ -107,11 +105,17 @@ def test_planted_clusters_are_regions_with_their_class_and_concept_on_top(
     assert (found.points <= 1).all()
 
 
-def test_another_head_gives_the_same_regions_other_classes(cached):
+def cache_of(model, store):
+    return store(planted(), pictures_of(), network=model.fingerprint)
+
+
+def test_another_head_gives_the_same_regions_other_classes(store_activations, model):
     turned = toy_model()
     with torch.no_grad():
         turned.module.head.weight.copy_(turned.module.head.weight.roll(1, dims=0))
-    one, other = atlas(cached, toy_model(), layout=SMALL), atlas(cached, turned, layout=SMALL)
+    one, other = (
+        atlas(cache_of(m, store_activations), m, layout=SMALL) for m in (model, turned)
+    )
     assert_array_equal(one.points, other.points)
     after = dict(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
     assert [after[name] for name in one.cells["class"]] == other.cells["class"].tolist()
@@ -204,9 +208,8 @@ def test_of_many_classes_five_are_spoken_for(store_activations):
     with torch.no_grad():
         module.head.weight.copy_(torch.eye(UNITS) + 0.01)
     many = probed(module)
-    vars(many)["fingerprint"] = "m" * 64
     values = np.abs(np.random.default_rng(0).normal(size=(60, UNITS, SIDE, SIDE)))
-    acts = store_activations(values, pictures_of(60))
+    acts = store_activations(values, pictures_of(60), network=many.fingerprint)
     found = atlas(acts, many, focus=7, layout=replace(SMALL, grids=(2,)))
     whole = atlas(acts, layout=replace(SMALL, grids=(2,))).sample
     spoken = whole.values @ (np.eye(UNITS) + 0.01)
@@ -310,8 +313,9 @@ def test_bad_input_is_refused_in_a_sentence(cached, model, store_activations):
     with torch.no_grad():
         silent.module.head.weight[1] = -1.0
     with pytest.raises(InputError, match="no sampled vector of layer layer speaks for class one"):
-        atlas(cached, silent, focus="one", layout=SMALL)
-    with pytest.raises(SpaceError, match=r"activations are those of toy .*not of the model given"):
+        atlas(cache_of(silent, store_activations), silent, focus="one", layout=SMALL)
+    cached = cache_of(model, store_activations)
+    with pytest.raises(SpaceError, match=r"belong to toy .*not to the model given"):
         atlas(cached, probed(Toy()), layout=SMALL)
     vectors = concepts_of(cached)
     for changes in ({"layer": "other"}, {"weights": "n" * 64}):

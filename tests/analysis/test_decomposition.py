@@ -325,6 +325,7 @@ def test_batches_and_orders_change_nothing(size):
 def test_no_more_pictures_pass_together_than_asked_and_tensors_pass_as_they_are():
     model, sizes = toy(), []
     vectors, images = random_vectors(model), pictures(7)
+    model.layers()  # its layouts are measured by passes of their own
     handle = model.module.conv.register_forward_hook(lambda m, i, o: sizes.append(len(o)))
     base = decompose(model, {"ant": images}, vectors, batch_size=3)
     handle.remove()
