@@ -35,7 +35,8 @@ class Kinds:
 
     Args:
         labels: (n,) from 0, the largest cluster first.
-        p_value: of the first split, made or not, rough above 0.05; NaN with too few points.
+        p_value: of the first split, made or not, rough above 0.05; NaN with too few points, or
+            points that are all the same.
     """
 
     labels: Integers
@@ -98,7 +99,7 @@ class KindCounter:
             return _Split(np.zeros(count, dtype=bool), float("nan"))
         scores, sizes = principal(products[np.ix_(rows, rows)], COMPONENTS)
         if not len(sizes):
-            return _Split(np.zeros(count, dtype=bool), 1.0)
+            return _Split(np.zeros(count, dtype=bool), float("nan"))
         shares, sides = best_splits(scores[None], fewest)
         chance = 0.0
         for references in self._drawn(count, len(sizes)):

@@ -39,8 +39,8 @@ class Polysemanticity:
         units: a row per unit: unit, exemplars (images that it was judged by), clusters (of them,
             1 unless more can be shown; 0 for a unit that never fires), similarity (mean cosine of
             two exemplars, the unit itself left out), largest (share of the largest cluster),
-            p_value (of there being one cluster; NaN with fewer than 8 exemplars); where the packing
-            is known, packed and names, as `Packing.units` has them.
+            p_value (of there being one cluster; NaN with fewer than 8 exemplars, or where all are
+            the same); where the packing is known, packed and names, as `Packing.units` has them.
         members: a row per unit and exemplar: unit, rank (1 the strongest), image ('split/NAME'),
             row (of the activations), y and x (of the peak in the layer's map), value, cluster (from
             0, the largest first).

@@ -130,9 +130,6 @@ LabelOpt = Annotated[
 SplitOpt = Annotated[str, typer.Option("--split", help="Split to score on: train, val, test.")]
 DryOpt = Annotated[bool, typer.Option("--dry-run", help="Only say bytes and expected time.")]
 
-LEAST = 0.0001  # p-values below are said to be so
-
-
 def show(table: "pd.DataFrame") -> None:
     """Print a table, as text or as one JSON line."""
     if options.json:
@@ -140,18 +137,11 @@ def show(table: "pd.DataFrame") -> None:
     elif table.empty:
         typer.echo("none")
     else:
+        from conceptlab.views.cells import chance_text, is_chance
+
         shown = {name: _whole_number for name in table if _is_whole(table[name])}
-        shown |= {name: _chance for name in table if _is_chance(str(name))}
+        shown |= {name: chance_text for name in table if is_chance(str(name))}
         typer.echo(table.to_string(index=False, na_rep="-", float_format="%.4f", formatters=shown))
-
-
-def _is_chance(name: str) -> bool:
-    return name.startswith("p_") or name.endswith("_p")
-
-
-def _chance(value: float) -> str:
-    """A p-value that is never written as 0."""
-    return f"{value:.4f}" if value >= LEAST else ("-" if value != value else f"<{LEAST}")
 
 
 def _is_whole(column: "pd.Series") -> bool:

@@ -50,6 +50,9 @@ SCORES = {
 }  # fmt: skip
 
 
+LEAST = 0.0001  # p-values below are said to be so
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table: its title, and whether it holds numbers."""
@@ -90,6 +93,16 @@ def table_of(frame: pd.DataFrame | None, columns: tuple[str, ...] = ()) -> Table
     return Table(heads, rows)
 
 
+def is_chance(column: str) -> bool:
+    """Whether a column of this name holds p-values."""
+    return column.startswith("p_") or column.endswith("_p")
+
+
+def chance_text(value: float) -> str:
+    """A p-value, that is never written as 0; '-' where there is none."""
+    return f"{value:.4f}" if value >= LEAST else ("-" if value != value else f"<{LEAST}")
+
+
 def _cell(value: Any, column: str) -> tuple[str, str]:
     if isinstance(value, str):
         return value, value
@@ -102,5 +115,7 @@ def _cell(value: Any, column: str) -> tuple[str, str]:
         return f"{number:.1%}", repr(number)
     if np.isinf(number):  # a bound that nothing reached
         return "∞" if number > 0 else "-∞", repr(number)
+    if is_chance(column):
+        return chance_text(number), repr(number)
     whole = number == int(number) and column not in SCORES
     return (f"{int(number)}" if whole else f"{number:.3f}"), repr(number)

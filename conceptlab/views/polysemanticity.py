@@ -7,6 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from conceptlab.files import atomic_path, write_text
+from conceptlab.views.cells import chance_text, is_chance
 from conceptlab.views.pages import data_uri
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ def _cell(value: Any, column: str) -> dict[str, str]:
     """A number as text, and to sort by."""
     if pd.isna(value):
         return {"text": "-", "value": ""}
+    if is_chance(column):
+        return {"text": chance_text(value), "value": repr(float(value))}
     whole = column in ("clusters", "packed")
     return {"text": f"{value:.0f}" if whole else f"{value:.3f}", "value": repr(float(value))}
 

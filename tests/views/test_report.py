@@ -1,7 +1,10 @@
 """The report of whatever tables a run folder has, whatever concepts are called."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from conceptlab.views.cells import table_of
 from conceptlab.views.pages import concept_pages
 from conceptlab.views.report import write_report
 from conceptlab.views.tables import read_examples, read_tables
@@ -41,6 +44,13 @@ def test_draws_what_is_there(run):
     assert "0.400" in page
     assert "tree" in page
     assert "rare" in page
+
+
+def test_small_chances_are_not_written_as_zero():
+    frame = pd.DataFrame({"p_value": [1e-9, 0.25, np.nan], "used_p": [0.0, 1.0, 0.0004]})
+    texts = [[text for text, _ in row] for row in table_of(frame).rows]
+    assert texts == [["<0.0001", "<0.0001"], ["0.2500", "1.0000"], ["-", "0.0004"]]
+    assert table_of(frame).rows[0][0][1] == "1e-09"  # it is sorted by its full value
 
 
 def test_nothing_but_an_empty_folder_is_still_a_page(tmp_path):
