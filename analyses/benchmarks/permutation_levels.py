@@ -5,10 +5,11 @@
 Under the null nothing relates to anything, in the way that each test takes for granted: concepts of
 a category are exchangeable for analogies, items for the comparisons, runs for zoom. The nulls of
 neighbours are the hard ones: units of unequal scales (log-normal), correlated units, heavy tails,
-few concepts of many units and the reverse. A test at 0.05 should then reject 0.05 of the data sets.
-Power is the share rejected where an effect is planted. One JSON line a test, with the Monte Carlo
-standard error of the level; slower tests take fewer data sets. `--only` picks tests by a part of
-their name.
+vectors of few dimensions, few concepts of many units and the reverse; all concepts of a data set
+count, and the standard error is over data sets. A test at 0.05 should then reject at most 0.05 of
+them, and where nothing can be tested there is no p-value (`without_p`). Power is the share rejected
+where an effect is planted. One JSON line a test; slower tests take fewer data sets. `--only` picks
+tests by a part of their name.
 """
 
 import argparse
@@ -24,21 +25,24 @@ from conceptlab.numerics.parallel import ordered_map
 LEVEL, DRAWS = 0.05, 199
 CONCEPTS, UNITS = 20, 16
 Rows = np.ndarray
+#: The p-values of a data set, with or without a planted effect.
+Test = Callable[[np.random.Generator, bool], Any]
 
 
 def neighbours(
     make: Callable[[np.random.Generator, tuple[int, int]], Rows],
     shape: tuple[int, int] = (CONCEPTS, UNITS),
     center: bool = False,
-) -> Callable[[np.random.Generator, bool], float]:
-    """The first neighbour of the first concept; planted: it points half its way."""
+) -> Test:
+    """The first neighbour of every concept; planted: that of the second points to the first."""
 
-    def chance(rng: np.random.Generator, planted: bool) -> float:
+    def chance(rng: np.random.Generator, planted: bool) -> Rows:
         rows = make(rng, shape)
         if planted:
             rows[1] += 2 * rows[0]
         found = cl.neighbours(rows, 1, DRAWS, _seed(rng), center=center)
-        return float(found["p_value"].iloc[0])
+        chances: Rows = found["p_value"].to_numpy()
+        return chances[:1] if planted else chances
 
     return chance
 
@@ -64,6 +68,12 @@ def heavy(rng: np.random.Generator, shape: tuple[int, int]) -> Rows:
     return rng.standard_t(2, size=shape)
 
 
+def flat(rng: np.random.Generator, shape: tuple[int, int]) -> Rows:
+    """Vectors near one subspace of three dimensions, as concepts of one origin are."""
+    few = rng.normal(size=(shape[0], 3)) @ rng.normal(size=(3, shape[1]))
+    return 1.5 * few + rng.normal(size=shape)
+
+
 def analogies(rng: np.random.Generator, planted: bool) -> float:
     """Four pairs; planted: all share one difference, with noise of its size."""
     rows = rng.normal(size=(CONCEPTS, UNITS))
@@ -84,7 +94,7 @@ def clusters(rng: np.random.Generator, planted: bool) -> float:
     return cl.clusters(given, 3, "ward", _seed(rng), draws=DRAWS).p_value
 
 
-def comparison(work: Callable[..., Any]) -> Callable[[np.random.Generator, bool], float]:
+def comparison(work: Callable[..., Any]) -> Test:
     """Two spaces; planted: the second is a linear map of the first, with noise."""
 
     def chance(rng: np.random.Generator, planted: bool) -> float:
@@ -97,7 +107,7 @@ def comparison(work: Callable[..., Any]) -> Callable[[np.random.Generator, bool]
     return chance
 
 
-def zoom(runs: int) -> Callable[[np.random.Generator, bool], float]:
+def zoom(runs: int) -> Test:
     """Two networks of so many runs; planted: they differ by more than their runs."""
 
     def chance(rng: np.random.Generator, planted: bool) -> float:
@@ -125,17 +135,27 @@ def _vectors(rows: Rows, categories: list[str]) -> cl.ConceptVectors:
 
 
 #: Test, share of the data sets that it takes.
-TESTS: dict[str, tuple[Callable[[np.random.Generator, bool], float], float]] = {
-    "neighbours, equal scales": (neighbours(equal), 0.5),
-    "neighbours, equal scales, centred": (neighbours(equal, center=True), 0.5),
-    "neighbours, log-normal scales, sd 1": (neighbours(scaled(1)), 0.5),
-    "neighbours, log-normal scales, sd 2": (neighbours(scaled(2)), 0.5),
-    "neighbours, log-normal scales, sd 2, centred": (neighbours(scaled(2), center=True), 0.5),
-    "neighbours, correlated units": (neighbours(correlated), 0.5),
-    "neighbours, correlated units, 80 concepts": (neighbours(correlated, (80, UNITS)), 0.25),
-    "neighbours, heavy tails": (neighbours(heavy), 0.5),
-    "neighbours, 6 concepts of 128 units": (neighbours(scaled(1), (6, 128)), 0.5),
-    "neighbours, 100 concepts of 6 units": (neighbours(scaled(1), (100, 6)), 0.25),
+TESTS: dict[str, tuple[Test, float]] = {
+    "neighbours, equal scales": (neighbours(equal), 0.05),
+    "neighbours, equal scales, centred": (neighbours(equal, center=True), 0.05),
+    "neighbours, log-normal scales, sd 1": (neighbours(scaled(1)), 0.05),
+    "neighbours, log-normal scales, sd 2": (neighbours(scaled(2)), 0.05),
+    "neighbours, log-normal scales, sd 2, centred": (neighbours(scaled(2), center=True), 0.05),
+    "neighbours, correlated units": (neighbours(correlated), 0.05),
+    "neighbours, correlated units, centred": (neighbours(correlated, center=True), 0.05),
+    "neighbours, correlated units, 10 concepts": (neighbours(correlated, (10, UNITS)), 0.1),
+    "neighbours, correlated units, 80 concepts": (neighbours(correlated, (80, UNITS)), 0.025),
+    "neighbours, correlated units, 6 concepts of 128": (neighbours(correlated, (6, 128)), 0.1),
+    "neighbours, 3 dimensions of 64 units": (neighbours(flat, (CONCEPTS, 64)), 0.05),
+    "neighbours, 3 dimensions of 64 units, centred": (
+        neighbours(flat, (CONCEPTS, 64), center=True),
+        0.05,
+    ),
+    "neighbours, 3 dimensions of 64 units, 80 concepts": (neighbours(flat, (80, 64)), 0.0125),
+    "neighbours, heavy tails": (neighbours(heavy), 0.05),
+    "neighbours, heavy tails, centred": (neighbours(heavy, center=True), 0.05),
+    "neighbours, 6 concepts of 128 units": (neighbours(scaled(1), (6, 128)), 0.1),
+    "neighbours, 100 concepts of 6 units": (neighbours(scaled(1), (100, 6)), 0.0125),
     "analogies": (analogies, 1.0),
     "distance": (comparison(lambda a, b, **k: _measure("distance", a, b, **k)), 0.5),
     "rsa spearman": (comparison(cl.rsa), 0.25),
@@ -154,13 +174,14 @@ def _measure(name: str, a: Rows, b: Rows, *, draws: int, seed: int) -> object:
     return MEASURES[name](a, b, draws, seed, "same")
 
 
-def rate(
-    test: Callable[[np.random.Generator, bool], float], repeats: int, planted: bool, seed: int
-) -> float:
-    """The share of data sets with a p-value of at most 0.05."""
+def rate(test: Test, repeats: int, planted: bool, seed: int) -> tuple[float, float, float]:
+    """The share of p-values of at most 0.05, its standard error, and the share without any."""
     seeds = np.random.SeedSequence([seed, planted]).spawn(repeats)
-    found = ordered_map(lambda s: test(np.random.default_rng(s), planted), seeds)
-    return float(np.mean([p <= LEVEL for p in found]))
+    found = list(ordered_map(lambda s: test(np.random.default_rng(s), planted), seeds))
+    chances = np.stack([np.atleast_1d(p) for p in found])
+    each = (chances <= LEVEL).mean(axis=1)  # tests of one data set depend on one another
+    error = float(each.std(ddof=1) / np.sqrt(repeats))
+    return float(each.mean()), error, float(np.isnan(chances).mean())
 
 
 def main() -> None:
@@ -173,12 +194,12 @@ def main() -> None:
     tests = {name: test for name, test in TESTS.items() if arguments.only in name}
     for name, (test, share) in tests.items():
         repeats = max(100, int(share * arguments.repeats))
-        false = rate(test, repeats, False, arguments.seed)
-        error = np.sqrt(LEVEL * (1 - LEVEL) / repeats)
+        false, error, without = rate(test, repeats, False, arguments.seed)
         line = {
-            "test": name, "data_sets": repeats, "draws": DRAWS, "false_positives": false,
-            "standard_error": round(float(error), 4),
-            "power": rate(test, min(repeats, 200), True, arguments.seed),
+            "test": name, "data_sets": repeats, "draws": DRAWS,
+            "false_positives": round(false, 4), "standard_error": round(error, 4),
+            "power": round(rate(test, min(repeats, 100), True, arguments.seed)[0], 3),
+            "without_p": without,
         }  # fmt: skip
         print(json.dumps(line), flush=True)
 
