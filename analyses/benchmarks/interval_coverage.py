@@ -8,8 +8,8 @@ of a drive (values of neighbours correlate by 0.6, and ten concepts are looked a
 probe has them). An interval should hold the truth in 93 to 97 of 100 data sets: others are flagged.
 One JSON line for each: coverage in per cent with its standard error, mean width, share of data sets
 that have no interval. Shares of few images are discrete, so accuracies vary within 0.04 of the one
-that is named. What a measure of two spaces depends on the number of items, its truth is the mean of
-that number. Slower ones take fewer data sets.
+that is named, or within one image of few. What a measure of two spaces depends on the number of
+items, its truth is the mean of that number. Slower ones take fewer data sets.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, ...], frames: bool) -> Arr
 
 def accuracy(p: float, others: int, frames: bool, rng: np.random.Generator, n: int) -> Found:
     """Balanced accuracy; n images show each concept, spread over the split, and others do not."""
-    near = min(0.04, 0.8 * (1 - p))
+    near = min(max(0.04, 1 / n), 0.8 * (1 - p))
     truth = rng.uniform([p - near, 0.86], [min(p + near, 1), 0.94], (TOGETHER, 2))
     shown = np.zeros((TOGETHER, n + others), dtype=bool)
     for row in shown:
@@ -65,7 +65,7 @@ def accuracy(p: float, others: int, frames: bool, rng: np.random.Generator, n: i
     worth = effective_number(right.ravel(), (series + ~shown).ravel(), places).reshape(-1, 2)
     count = np.stack([shown.sum(axis=1), (~shown).sum(axis=1)], axis=1)
     correct = np.stack([(right & shown).sum(axis=1), (right & ~shown).sum(axis=1)], axis=1)
-    return (*balanced_bounds(correct / count * worth, worth), truth.mean(axis=1))
+    return (*balanced_bounds(correct, count, worth), truth.mean(axis=1))
 
 
 def overlaps(kind: str, frames: bool, rng: np.random.Generator, size: tuple[int, int]) -> Array:

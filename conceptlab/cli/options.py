@@ -130,6 +130,7 @@ LabelOpt = Annotated[
 SplitOpt = Annotated[str, typer.Option("--split", help="Split to score on: train, val, test.")]
 DryOpt = Annotated[bool, typer.Option("--dry-run", help="Only say bytes and expected time.")]
 
+
 def show(table: "pd.DataFrame") -> None:
     """Print a table, as text or as one JSON line."""
     if options.json:

@@ -47,7 +47,29 @@ def jeffreys(right: ArrayLike, count: ArrayLike) -> Bounds:
     return np.where(count > 0, low, np.nan), np.where(count > 0, high, np.nan)
 
 
-def balanced_bounds(right: ArrayLike, count: ArrayLike) -> Bounds:
+def discounted(count: ArrayLike, effective: ArrayLike) -> Floats:
+    """How many trials a proportion's interval may count on, the effective number being estimated.
+
+    Korn & Graubard 1998, "Confidence intervals for proportions with small expected number of
+    positive counts estimated from survey data": times the square of the ratio of Student's t
+    quantiles, of as many degrees of freedom as trials and as effective ones. None are taken where
+    all count.
+
+    Args:
+        count: of trials.
+        effective: how many independent ones they are worth, see `effective_number`.
+    """
+    from scipy.special import stdtrit
+
+    count, effective = np.asarray(count, dtype=np.float64), np.asarray(effective, dtype=np.float64)
+    known, found = (stdtrit(np.maximum(n - 1, 1.0), (1 + LEVEL) / 2) for n in (count, effective))
+    factor: Floats = np.minimum(known / found, 1.0) ** 2
+    return effective * factor
+
+
+def balanced_bounds(
+    right: ArrayLike, count: ArrayLike, effective: ArrayLike | None = None
+) -> Bounds:
     """An interval of the mean of two independent proportions, such as a balanced accuracy.
 
     Jeffreys' intervals of both, brought together by the square-and-add rule (Newcombe 1998,
@@ -56,12 +78,14 @@ def balanced_bounds(right: ArrayLike, count: ArrayLike) -> Bounds:
     Args:
         right: (..., 2) of either side.
         count: (..., 2) trials.
+        effective: (..., 2) how many independent ones they are worth; all where left out.
 
     Returns:
         (...) lower and upper bounds; NaN where a side has no trial.
     """
     share = ratio(np.asarray(right, dtype=np.float64), np.asarray(count))
-    low, high = jeffreys(right, count)
+    worth = np.asarray(count) if effective is None else discounted(count, effective)
+    low, high = jeffreys(np.nan_to_num(share) * worth, worth)
     middle = share.mean(axis=-1)
     return (
         middle - np.sqrt(((share - low) ** 2).sum(axis=-1)) / 2,
@@ -98,7 +122,8 @@ def mean_bounds(
         return low, high
     low, high = np.clip(low, *UNIT), np.clip(high, *UNIT)
     flags = ((values == 0) | (values == 1)).all(axis=-1)
-    exact = jeffreys(middle * number, number)
+    trials = discounted(np.maximum(number, values.shape[-1]), number)
+    exact = jeffreys(middle * trials, trials)
     return np.where(flags, exact[0], low), np.where(flags, exact[1], high)
 
 

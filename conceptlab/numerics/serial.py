@@ -20,7 +20,8 @@ def effective_number(values: NDArray[Any], series: Integers, places: Integers) -
 
     Images lie in the order of their names, and frames of one drive are alike. The correlation of
     values so many places apart is measured over all series together, so that short ones are not
-    judged by their own noise, and is drawn towards a series' own where that is long. Lags count up
+    judged by their own noise, and is drawn towards a series' own where that is long; values of a
+    series that are all the same do not tell theirs. Lags count up
     to the first at which the common correlation is not above its standard error (an initial
     positive sequence, Geyer 1992, "Practical Markov chain Monte Carlo", section 3.3), and for no
     less than those of a first-order autoregression, which few images would hide. A mean of n then
@@ -48,17 +49,17 @@ def effective_number(values: NDArray[Any], series: Integers, places: Integers) -
     keys = series * 2 * span + places  # so far apart that no lag leads from one series to another
     product, weight, least = np.zeros(len(count)), np.zeros(len(count)), np.ones(len(count))
     for lag in range(1, min(LAGS, span // 2) + 1):
-        first = np.flatnonzero(varied[series])
-        after = np.searchsorted(keys, keys[first] + lag)
-        there = keys[np.minimum(after, len(keys) - 1)] == keys[first] + lag
-        first, after = first[there], after[there]
-        own = _correlations(scores[first] * scores[after], series[first], places[first], count)
+        after = np.searchsorted(keys, keys + lag)
+        first = np.flatnonzero(keys[np.minimum(after, len(keys) - 1)] == keys + lag)
+        number = np.bincount(series[first], minlength=len(count))
+        first = first[varied[series[first]]]
+        products = scores[first] * scores[after[first]]
+        own = _correlations(products, series[first], places[first], count)
         if own is None:
             break
-        number = np.bincount(series[first], minlength=len(count))
         if lag == 1:
             neighbours = number / np.maximum(count - 1, 1)
-            common = float((scores[first] * scores[after]).mean())
+            common = float(products.mean())
             least += neighbours * (_persistent(common, count[varied & (count > 0)], count) - 1)
         pairs = 2 * ratio(number, count)
         product += np.nan_to_num(pairs * own)

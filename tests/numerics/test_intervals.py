@@ -7,6 +7,7 @@ from scipy.stats import beta, binom, bootstrap, ttest_1samp
 from conceptlab.numerics.intervals import (
     FISHER,
     balanced_bounds,
+    discounted,
     jackknife_bounds,
     jeffreys,
     mean_bounds,
@@ -187,3 +188,15 @@ def test_jackknife_covers_a_correlation():
         low, high = jackknife_bounds(np.corrcoef(x, y)[0, 1], without, scale=FISHER)
         hits.append(low <= 0.7 <= high)
     assert 0.925 <= np.mean(hits) <= 0.98
+
+
+def test_an_estimated_number_of_trials_is_discounted_by_students_quantiles():
+    from scipy.stats import t as student
+
+    wanted = 5 * (student.ppf(0.975, 19) / student.ppf(0.975, 4)) ** 2
+    assert discounted(20, 5) == pytest.approx(wanted)
+    assert discounted(20, 20) == 20
+    half = balanced_bounds([8, 40], [10, 50], [5, 25])
+    whole = balanced_bounds([8, 40], [10, 50], [10, 50])
+    assert half[0] < whole[0] < whole[1] < half[1]
+    assert whole == pytest.approx(balanced_bounds([8, 40], [10, 50]))

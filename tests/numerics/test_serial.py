@@ -3,7 +3,7 @@ import pytest
 from scipy.signal import lfilter
 
 from conceptlab.numerics.intervals import mean_bounds
-from conceptlab.numerics.serial import effective_number
+from conceptlab.numerics.serial import effective_number, effective_rows
 
 
 def frames(generator, correlation, concepts, n):
@@ -65,3 +65,13 @@ def test_series_without_variation_or_values():
     found = effective_number(np.ones(4), np.array([0, 0, 2, 2]), np.array([0, 1, 0, 1]))
     np.testing.assert_array_equal(found, [2, 0, 2])
     assert len(effective_number(np.empty(0), np.empty(0, int), np.empty(0, int))) == 0
+
+
+def test_a_series_that_does_not_vary_is_as_alike_as_the_others():
+    rng = np.random.default_rng(0)
+    frames = np.repeat(rng.integers(0, 2, (9, 10)), 4, axis=1).astype(float)  # four frames alike
+    frames[8] = 1.0
+    found = effective_rows(frames)
+    assert found[8] < 20
+    assert found[8] == pytest.approx(np.median(found[:8]), rel=0.35)
+    assert effective_rows(np.ones((3, 40))) == pytest.approx(40)  # nothing is known
