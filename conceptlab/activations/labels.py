@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 KIND = "labels"
 SAMPLED = "centres"  # once, at the centre of each cell; stores of before were sampled twice
+PRESENT = "seen"  # what a crop cuts off is not shown; stores of before counted it
 BLOCK = 32
 PATTERNS = 16  # different sets of unlabelled categories within one image, at most
 LARGEST_LABELS = 4096  # on a side; a mask of every concept has to fit in memory
@@ -65,7 +66,8 @@ class LabelStore:
     Attributes:
         size: (h, w).
         groups: (C,) the category of each concept, 0..G-1.
-        present: (N, C) whether an image shows the concept anywhere, at its native resolution.
+        present: (N, C) whether an image shows the concept anywhere in the part that the network
+            sees, at its native resolution; or holds it as a whole.
     """
 
     def __init__(self, path: Path, concepts: pd.DataFrame, categories: list[str]) -> None:
@@ -202,6 +204,8 @@ def prepare_labels(
         "size": list(size),
         "sampled": SAMPLED,
     }
+    if geometry.fit == "crop":
+        spec["present"] = PRESENT
     folder = cache_root / "labels" / f"{data.name}-{data.label_fingerprint[:8]}"
     path = folder / f"{size[0]}x{size[1]}-{digest(spec)[:8]}.h5"
     count, concepts = len(data), len(data.catalogue)
@@ -273,7 +277,9 @@ def _one(
 ) -> dict[str, NDArray[Any]]:
     labels = data.labels(image)
     height, width = labels.planes.shape[1:]
-    native = labels.planes[labels.planes >= 0]
+    rows, columns = geometry.pixels_seen(height, width)
+    native = labels.planes[:, rows, columns]
+    native = native[native >= 0]
     concepts = len(data.catalogue)
     present = np.bincount(native, minlength=concepts) > 0
     whole = np.zeros(concepts, dtype=bool)

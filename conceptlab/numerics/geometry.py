@@ -89,6 +89,15 @@ class Geometry:
             (left / full_width, (left + self.size) / full_width),
         )
 
+    def pixels_seen(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns of a picture, or of its label map, of which the network sees any."""
+        full_width, full_height = self.resized(width, height)
+        top, left = self.corner(full_height, full_width)
+        return (
+            _touched(height, full_height, top, self.size),
+            _touched(width, full_width, left, self.size),
+        )
+
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height that a picture is brought to before any crop, as torchvision's."""
         if self.fit == "whole":
@@ -114,3 +123,8 @@ def _holding(n_in: int, full: int, first: int, size: int, n_out: int) -> Index:
     centres = 2 * n_out * first + (2 * np.arange(n_out, dtype=np.int64) + 1) * size
     place: Index = centres * n_in // (2 * n_out * full)
     return place
+
+
+def _touched(n_in: int, full: int, first: int, size: int) -> slice:
+    """The values of n_in that a part, `size` of `full` from `first` on, reaches into."""
+    return slice(first * n_in // full, -(-(first + size) * n_in // full))

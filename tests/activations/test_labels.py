@@ -3,7 +3,8 @@ import logging
 import numpy as np
 import pytest
 
-from conceptlab.activations.labels import label_store
+from conceptlab.activations.labels import label_store, prepare_labels
+from conceptlab.numerics.geometry import Geometry
 from tests.conftest import ToyData, catalogue_of
 
 
@@ -83,3 +84,19 @@ def test_size_is_a_choice(toy, size):
     data, acts = toy()
     assert label_store(acts, data, size).size == (size, size)
     assert label_store(acts, data).size == (16, 16)
+
+
+def test_what_a_crop_cuts_off_is_not_shown(tmp_path):
+    planes = np.full((3, 1, 10, 30), -1)
+    planes[0, 0, :, :10] = 1  # ends where the crop begins
+    planes[1, 0, 4, 10] = planes[1, 0, :, 20:] = 1  # one pixel of it is inside
+    planes[2, 0, :, 20] = 0
+    catalogue = catalogue_of(("a", "object"), ("b", "object"), ("street", "scene", "image"))
+    data = ToyData(planes, ["train", "train", "val"], catalogue, None, [[2], [], [2]])
+    size = (4, 4)
+    cropped = prepare_labels(data, Geometry(8, "crop", 10), size, tmp_path)
+    assert cropped.present.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 1]]
+    cropped = prepare_labels(data, Geometry(8, "crop", 8), size, tmp_path)
+    assert cropped.present.tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 1]]
+    whole = prepare_labels(data, Geometry(8), size, tmp_path)
+    assert whole.present.tolist() == [[0, 1, 1], [0, 1, 0], [1, 0, 1]]

@@ -121,3 +121,16 @@ def test_the_part_that_is_seen():
     # 90 x 30 becomes 24 x 8: the crop begins at column 8 of 24
     assert Geometry(8, "crop").seen(30, 90) == ((0, 1), (8 / 24, 16 / 24))
     assert Geometry(8, "crop", 16).seen(50, 50) == ((0.25, 0.75), (0.25, 0.75))
+
+
+@given(width=sides, height=sides, size=st.integers(1, 40), more=st.integers(0, 9))
+def test_pixels_seen_are_those_that_the_crop_reaches_into(width, height, size, more):
+    geometry = Geometry(size, "crop", size + more)
+    parts, shares = geometry.pixels_seen(height, width), geometry.seen(height, width)
+    sampled = geometry.label_rows_cols(height, width, (60, 60))
+    for part, (low, high), pixels, own in zip(parts, shares, (height, width), sampled, strict=True):
+        assert 0 <= part.start <= own.min()
+        assert own.max() < part.stop <= pixels
+        assert part.start - 1e-9 <= low * pixels < part.start + 1 + 1e-9
+        assert part.stop - 1 - 1e-9 < high * pixels <= part.stop + 1e-9
+    assert Geometry(size).pixels_seen(height, width) == (slice(0, height), slice(0, width))
