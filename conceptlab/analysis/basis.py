@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.directions import require_number
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.models.probed import ProbedModel, require_probed
+from conceptlab.models.steadiness import require_repeatable_scores
 from conceptlab.probes.cavs import Cavs
 from conceptlab.vectors import ConceptVectors, unit_rows
 
@@ -124,6 +125,7 @@ def _layer(model: ProbedModel, vectors: ConceptVectors, layer: str | None) -> st
     """The layer of the vectors, where they fit the network there."""
     space = vectors.space
     space.require_model(model, layer)
+    require_repeatable_scores(model)
     if space.inputs == "flattened":
         raise InputError(
             "vectors over flattened maps weigh each position by itself, and a class is made of "

@@ -30,6 +30,7 @@ from conceptlab.errors import InputError
 from conceptlab.models.outputs import Output, class_name
 from conceptlab.models.probed import require_probed
 from conceptlab.models.rest import rest_of
+from conceptlab.models.steadiness import require_repeatable_scores
 from conceptlab.numerics.intervals import mean_bounds
 from conceptlab.numerics.serial import effective_rows
 from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
@@ -214,6 +215,7 @@ def _check(
 ) -> None:
     """Refuse images and vectors that do not fit the network."""
     vectors.space.require_model(model, layer)
+    require_repeatable_scores(model)
     require_pointwise(vectors)
     if not vectors.usable.any():
         raise InputError("no concept has a vector (too few examples to fit one)")

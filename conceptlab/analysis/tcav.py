@@ -133,6 +133,8 @@ def _given(
     layer: str | None,
 ) -> list[Vectors]:  # fmt: skip
     """The vectors of a call, checked against the network and the layer that is meant."""
+    from conceptlab.models.steadiness import require_repeatable_scores
+
     if isinstance(vectors, Cavs | ConceptVectors):
         several: list[Vectors] = [vectors]
     else:
@@ -145,6 +147,7 @@ def _given(
         space = (one.vectors if isinstance(one, Cavs) else one).space
         space.require_model(model, layer)
         model.resolve([space.layer])
+    require_repeatable_scores(model)
     return several
 
 

@@ -112,7 +112,7 @@ def answers(model: "ProbedModel") -> list[float]:
     fixed = list(fixed_pictures(geometry.resize or geometry.size).values())
     with torch.inference_mode(), _full_precision(model), evaluating(model.module):
         returned = model.module(model.prepare(fixed))
-    parts = [part.float().cpu() for part in _floating(returned) if len(part) == len(fixed)]
+    parts = [part.float().cpu() for part in floating_parts(returned) if len(part) == len(fixed)]
     if not parts:
         return []
     rows = torch.cat([part.reshape(len(fixed), -1) for part in parts], dim=1).double()
@@ -123,14 +123,14 @@ def answers(model: "ProbedModel") -> list[float]:
     return [float(f"{value:.9g}") for value in found.flatten().tolist()]
 
 
-def _floating(returned: object) -> list[Tensor]:
+def floating_parts(returned: object) -> list[Tensor]:
     """The floating-point tensors with rows in what a network returns."""
     if isinstance(returned, Tensor):
         return [returned] if returned.is_floating_point() and returned.ndim else []
     if isinstance(returned, Mapping):
         returned = list(returned.values())
     if isinstance(returned, tuple | list):
-        return [tensor for part in returned for tensor in _floating(part)]
+        return [tensor for part in returned for tensor in floating_parts(part)]
     return []
 
 

@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose
 from torch import nn
 from torch.utils.data import DataLoader
 
+from conceptlab.analysis.decomposition import decompose, decompose_image
+from conceptlab.analysis.erasure import erase
 from conceptlab.analysis.tcav import COLUMNS, tcav
 from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
 from conceptlab.numerics.intervals import jeffreys
@@ -616,3 +618,27 @@ def test_a_class_has_the_same_answer_whatever_else_is_asked(curved, kind):
     both = both[both["class"] == "one"].reset_index(drop=True)
     columns = [c for c in COLUMNS if c not in ("p_adjusted", "p_bh")]  # over what was asked
     pd.testing.assert_frame_equal(both[columns], alone[columns], check_exact=True)
+
+
+def test_a_network_that_is_random_after_the_layer_is_refused():
+    layer, given = "layer", {0: pictures(4)}
+    steady = probed(Curved())
+    vectors = ConceptVectors(
+        np.eye(UNITS), np.zeros(UNITS), pd.DataFrame({"name": list("abcdef"), "category": "x"}),
+        "cav", steady.space(layer, UNITS),
+    )  # fmt: skip
+    assert len(tcav(steady, given, vectors, random=5)) == UNITS
+    module = deepcopy(steady.module)
+    module.end = lambda x: torch.nn.functional.dropout(x, 0.5, training=True)
+    random = probed(module)
+    own = ConceptVectors(
+        vectors.weights, vectors.bias, vectors.concepts, "cav", random.space(layer, UNITS)
+    )
+    for ask in (
+        lambda: tcav(random, given, own, random=5),
+        lambda: decompose(random, given, own),
+        lambda: decompose_image(random, given[0][0], own),
+        lambda: erase(random, given, own, random=5),
+    ):
+        with pytest.raises(ModelError, match="something else of the same pictures in every pass"):
+            ask()
