@@ -45,7 +45,8 @@ def changing(model: ProbedModel, layers: Mapping[str, Change]) -> Iterator[None]
 
     with evaluating(model.module):
         for parameter in model.module.parameters():
-            parameter.requires_grad_(False)
+            if not parameter.is_inference():  # those could not be given back as they were
+                parameter.requires_grad_(False)
         handles = [
             modules[part_of(layer)].register_forward_hook(partial(hook, layer, change))
             for layer, change in layers.items()

@@ -26,7 +26,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             for part, mode in modes.items():
                 part.training = mode
             for parameter, flag in wanted.items():
-                parameter.requires_grad_(flag)
+                if parameter.requires_grad != flag:
+                    parameter.requires_grad_(flag)
             with torch.no_grad():
                 for buffer, before in buffers:
                     if not torch.equal(buffer, before):  # statistics of what stays in training

@@ -4,7 +4,8 @@ One forward pass, and one backward pass that ends at the layer: nothing before i
 and neither are the weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,13 @@ class Derivatives:
 
     scores: NDArray[np.floating]
     layers: dict[str, LayerGradient]
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Within it gradients are taken, also within the caller's `inference_mode` or `no_grad`."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def scores(model: ProbedModel, batch: Tensor, output: Output = None) -> NDArray[np.floating]:
@@ -92,8 +100,11 @@ def derivatives(
         return leaf.clone(memory_format=torch.preserve_format)  # in-place layers may follow
 
     change: Change = keep
-    with torch.enable_grad(), changing(model, dict.fromkeys(layers, change)):
-        found = scores_of(forward(model.module, batch.to(model.device)), output)
+    with differentiable(), changing(model, dict.fromkeys(layers, change)):
+        batch = batch.to(model.device)
+        if batch.is_inference():  # made within the caller's `inference_mode`
+            batch = batch.clone()
+        found = scores_of(forward(model.module, batch), output)
         missing = [layer for layer in layers if layer not in kept]
         if missing:
             raise LayerError(f"layer {missing[0]} is not reached by a forward pass")

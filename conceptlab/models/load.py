@@ -63,7 +63,7 @@ def load_model(  # noqa: PLR0913 (the contract's own)
         InputError: an unknown source, a setting that makes no sense.
         ModelError: the network cannot be built, or its weights do not fit.
     """
-    with _BUILDING, _seeded(seed):
+    with _BUILDING, torch.inference_mode(False), _seeded(seed):
         built = _sized(_build(spec, size, weights, untrained), size)
     if weights is not None and not untrained:
         load_weights(built.module, weights, built.training_only, built.fit_state)

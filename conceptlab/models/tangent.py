@@ -22,7 +22,7 @@ from conceptlab.errors import LayerError, ModelError
 from conceptlab.models.alone import alone
 from conceptlab.models.edit import changing
 from conceptlab.models.forward import forward
-from conceptlab.models.gradient import derivatives
+from conceptlab.models.gradient import derivatives, differentiable
 from conceptlab.models.grid import Form, place, to_grid
 from conceptlab.models.outputs import Output, scores_of
 from conceptlab.models.probed import ProbedModel
@@ -114,15 +114,18 @@ class Tangent:
             raw.requires_grad_()
             return raw.clone()
 
-        with _plain_attention(self._model.module), changing(self._model, {self._layer: change}):
+        with (
+            differentiable(),
+            _plain_attention(self._model.module),
+            changing(self._model, {self._layer: change}),
+        ):
             if self.forward:
                 with torch.no_grad(), forward_ad.dual_level():
                     found = forward_ad.unpack_dual(self._scores(batch))  # type: ignore[no-untyped-call]
                     none = torch.zeros_like(found.primal)
                     return found.primal, none if found.tangent is None else found.tangent
-            with torch.enable_grad():
-                scores = self._scores(batch)
-                return scores.detach(), self._twice_back(scores, *kept)
+            scores = self._scores(batch)
+            return scores.detach(), self._twice_back(scores, *kept)
 
     def _scores(self, batch: Tensor) -> Tensor:
         return scores_of(forward(self._model.module, batch), self._output)
@@ -180,7 +183,7 @@ class Tangent:
             grids.append(to_grid(raw, form).expand(2, -1, -1, -1).clone())
             return raw
 
-        with torch.no_grad(), changing(self._model, {self._layer: keep}):
+        with differentiable(), torch.no_grad(), changing(self._model, {self._layer: keep}):
             self._scores(self._picture)
         try:
             one, other = (

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from conceptlab.errors import InputError, LayerError
+from conceptlab.models.gradient import differentiable
 from conceptlab.models.outputs import Output
 from conceptlab.models.picture import see
 from conceptlab.models.probed import ProbedModel
@@ -107,7 +108,7 @@ def visualize(
     seeded = _seeded(wanted, seed)
     made: dict[int, tuple[Made, int]] = {}
     total = len(places) * settings.octaves * settings.steps
-    with tqdm(total=total, unit="step", disable=not progress) as bar:
+    with differentiable(), tqdm(total=total, unit="step", disable=not progress) as bar:
         for rows in places:
             batch = [seeded[row] for row in rows]
             layers = tuple(dict.fromkeys(n for own in batch for n in own.objective.layers))

@@ -13,6 +13,7 @@ from conceptlab.errors import LayerError, ModelError
 from conceptlab.models import load_model
 from conceptlab.models.gradient import derivatives, scores
 from conceptlab.models.grid import first_tensor
+from conceptlab.models.tangent import Tangent
 
 SIZE, CLASSES, STEP = 16, 3, 1e-5
 
@@ -287,3 +288,27 @@ def test_any_scalar_of_what_is_returned_can_be_asked():
     assert found.scores.shape == (3, 1)
     values = found.layers["head"].values
     assert_allclose(found.layers["head"].gradients[0], 2 * values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("within", [torch.inference_mode, torch.no_grad])
+def test_gradients_do_not_depend_on_what_the_caller_is_within(within):
+    columns, picture = np.zeros((2, 1), dtype=np.int64), torch.rand(2, 3, SIZE, SIZE)
+    places = np.zeros((2, 2), dtype=np.int64)
+    model = load_model(Net(), size=SIZE)
+    wanted = derivatives(model, picture, ["first"], columns).layers["first"].gradients
+    along = Tangent(model, "first").of_pictures(picture, places)
+    with within():
+        model = load_model(model.module, size=SIZE)
+        found = derivatives(model, picture.clone(), ["first"], columns).layers["first"].gradients
+        assert_array_equal(found, wanted)
+        assert_array_equal(Tangent(model, "first").of_pictures(picture.clone(), places), along)
+        made = load_model("builtin:scenenet")
+    assert not any(p.is_inference() for p in made.module.parameters())
+
+
+def test_weights_made_in_inference_mode_are_given_back():
+    with torch.inference_mode():
+        module = Net()
+    model = load_model(module, size=SIZE)
+    assert scores(model, torch.rand(2, 3, SIZE, SIZE)).shape == (2, CLASSES)
+    assert all(p.requires_grad for p in module.parameters())

@@ -452,3 +452,17 @@ def test_on_an_accelerator(small):
     finally:
         small.to("cpu")
     assert_allclose(here.images.astype(int), there.images, atol=6)
+
+
+@pytest.mark.parametrize("within", [torch.inference_mode, torch.no_grad])
+def test_images_do_not_depend_on_what_the_caller_is_within(small, within):
+    wanted = visualize(small, Logit("cat"), FEW).images
+    picture = Image.fromarray(np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3))
+    near = invert(small, picture, layer_of(small), FEW).images
+    with within():
+        assert np.array_equal(visualize(small, Logit("cat"), FEW).images, wanted)
+        assert np.array_equal(invert(small, picture, layer_of(small), FEW).images, near)
+
+
+def layer_of(model):
+    return model.layers()["layer"].iloc[0]
