@@ -42,7 +42,8 @@ class Analogies:
         value: mean reciprocal rank of the expected answers, 1 at best.
         interval: 95 % of `value`, over pairs, or over analogies where none share a pair.
             NaN where there are fewer than three.
-        p_value: share of permutations with a mean log rank as low, the given order among them.
+        p_value: share of permutations with a mean log rank as low, the given order among them. NaN
+            where none was asked for, or none changes the ranks and cosines of the expected answers.
         top1: share of analogies whose expected answer is first.
         top5: likewise among the first five.
         draws: permutations.
@@ -232,6 +233,8 @@ def _chance(cosines: Floats, terms: Integers, orders: Integers) -> float:
                  leave=False)  # fmt: skip
     null = np.concatenate(list(found), axis=1)
     own, cosine = (part[0] for part in standing(np.arange(len(cosines))[None]))
+    if (np.abs(null - [[own], [cosine]]) <= EQUAL).all():  # nothing was tested
+        return float("nan")
     equal = (np.abs(null[0] - own) <= EQUAL) & (null[1] >= cosine - EQUAL)
     extreme = (null[0] < own - EQUAL) | equal
     return float((1 + extreme.sum()) / (1 + len(orders)))

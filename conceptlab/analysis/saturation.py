@@ -33,8 +33,8 @@ def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
 
     Returns:
         Columns model, layer (where given), task, category ('all' too), concepts, units (the F of
-        saturation), low, high (95 %; infinite where no F surely is), score (there), best (mean
-        score of the best F), whole (of all units), most (K).
+        saturation; NaN where none leaves the floor), low, high (95 %; infinite where no F surely
+        is), score (there), best (mean score of the best F), whole (of all units), most (K).
 
     Tasks of which no concept has a score at every F have no rows.
 
@@ -136,10 +136,13 @@ def _crossings(curves: Floats, units: Floats, floor: float, share: float) -> Flo
 
 
 def _interval(own: Floats, units: Floats, floor: float, share: float) -> tuple[float, float]:
-    """95 % of the F of saturation of scores (n, F): NaN of one concept, infinite where never."""
-    if len(own) < 2:
-        return float("nan"), float("nan")
+    """95 % of the F of saturation of scores (n, F); infinite where never.
+
+    NaN of one concept, or where the mean score never leaves the floor.
+    """
     best = own[:, own.mean(axis=0).argmax()]
+    if len(own) < 2 or best.mean() <= floor:  # no F saturates what never leaves the floor
+        return float("nan"), float("nan")
     target = floor + share * (best - floor)
     bounds = np.stack(mean_bounds((own - target[:, None]).T))
     same = own.mean(axis=0) - target.mean()  # where all concepts are as far from it

@@ -133,7 +133,7 @@ def test_right_category_alone_counts_as_chance_unless_asked():
 def test_concepts_alone_in_their_categories_say_nothing():
     vectors, pairs = planted(count=4, others=4)
     alone = make(vectors.weights, vectors.names, vectors.names)
-    assert analogies(alone, pairs, draws=50).p_value == 1.0
+    assert np.isnan(analogies(alone, pairs, draws=50).p_value)
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -252,3 +252,14 @@ def test_result_says_what_it_found():
     assert "30 analogies: mean reciprocal rank 1.000" in repr(result)
     assert "<table" in result._repr_html_()
     assert "&lt;" not in result._repr_html_().split("</p>")[0]
+
+
+def test_orders_that_change_nothing_test_nothing():
+    relation = [("c0", "c1"), ("c2", "c3"), ("c4", "c5")]
+    alone = make(np.random.default_rng(0).normal(size=(8, 5)), categories=list("abcdefgh"))
+    assert np.isnan(analogies(alone, relation, 99).p_value)  # a concept a category: none moves
+    assert np.isfinite(analogies(alone, relation, 99, within="all").p_value)
+    for alike in (np.eye(8), np.ones((8, 5))):
+        found = analogies(make(alike), relation, 99)
+        assert np.isnan(found.p_value)
+        assert np.isfinite(found.value)

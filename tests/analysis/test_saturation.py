@@ -133,3 +133,9 @@ def test_a_task_without_a_score_has_no_row():
     partly = table.assign(score=table["score"].where(table["units"] < 4, np.nan))
     assert saturation(partly).empty
     assert concept_saturation(partly)["units"].empty
+
+
+@pytest.mark.parametrize(("task", "floor"), [("segment", 0.0), ("classify", 0.5)])
+def test_what_never_leaves_the_floor_has_neither_value_nor_interval(task, floor):
+    found = saturation(curves(np.full((4, len(SIZES)), floor), task=task))
+    assert found[["units", "low", "high"]].isna().all(axis=None)
