@@ -3,6 +3,7 @@
 import logging
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,23 @@ def read_state(path: str | Path) -> dict[str, Any]:
                 f"{path} holds {key} in a form without plain numbers (sparse, quantized or meta); "
                 "save dense tensors"
             )
+    _require_values(state, path)
     return state
+
+
+def _require_values(state: Mapping[str, Any], path: Path) -> None:
+    """Refuse tensors of more bytes than their file: they repeat values, and any size can be told.
+
+    Raises:
+        ModelError: there is one.
+    """
+    size = path.stat().st_size
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.numel() * value.element_size() > size:
+            raise ModelError(
+                f"{path} declares more values for {key} than it holds; save it as a state dict of "
+                "contiguous tensors"
+            )
 
 
 def _is_plain(value: Tensor) -> bool:
@@ -169,6 +186,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
 
 
 def _torch(path: Path) -> dict[str, Any]:
+    _require_stored(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle protocols: what follows says enough
@@ -188,6 +206,23 @@ def _torch(path: Path) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         raise ModelError(f"{path} holds a {type(state).__name__}, and no state dict")
     return dict(state)
+
+
+def _require_stored(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: torch stores its values as they are.
+
+    Raises:
+        ModelError: it does.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # no archive, or a damaged one: torch says so
+    if unpacked > path.stat().st_size:
+        raise ModelError(
+            f"{path} is compressed, or declares more than it holds; save it with torch.save"
+        )
 
 
 def _is_foreign(path: Path, words: str) -> bool:

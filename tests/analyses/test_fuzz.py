@@ -26,7 +26,9 @@ class Planted:
         if kind == 1:
             raise KeyError(given)
         if kind == 2:
-            np.ones(1 << 32)
+            np.ones(3 << 27)
+        if kind == 6:
+            np.empty(1 << 29)
         if kind == 3:
             import os
             os.abort()

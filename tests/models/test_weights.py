@@ -271,3 +271,26 @@ def test_state_that_is_no_tensor_is_the_modules_own(tmp_path):
     torch.save(trained.state_dict(), tmp_path / "w.pth")
     load_weights(module, tmp_path / "w.pth")
     assert module.calls == 3
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_is_not_unpacked(tmp_path):
+    import zipfile
+
+    plain, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
+    torch.save({"weight": torch.zeros(1000, 1000)}, plain)
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    assert set(torch.load(packed, weights_only=True)) == {"weight"}  # torch itself unpacks it
+    with pytest.raises(ModelError, match="compressed, or declares more than it holds"):
+        read_state(packed)
+    assert read_state(plain)["weight"].shape == (1000, 1000)
+
+
+def test_a_tensor_that_repeats_its_values_beyond_its_file_is_refused(tmp_path):
+    torch.save({"weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "wide.pth")
+    with pytest.raises(ModelError, match="more values for weight than it holds"):
+        read_state(tmp_path / "wide.pth")
