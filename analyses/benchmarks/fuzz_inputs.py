@@ -19,6 +19,7 @@ from conceptlab.activations.pictures import opened
 from conceptlab.analysis.wordfiles import read_words
 from conceptlab.analysis.wordnet import _choice
 from conceptlab.models.weights import load_weights
+from conceptlab.numerics.sketch import Sketch
 from conceptlab.seal import PAGE
 from conceptlab.study.spaces import read_spaces
 from conceptlab.vectors import ConceptVectors, Space
@@ -322,8 +323,9 @@ class VectorFiles(Hdf5File):
 
     def make(self) -> None:
         names = pd.DataFrame({"name": list("abcde"), "category": "x", "p": [0.1, np.nan, 1, 2, 3]})
-        space = Space("m", "0" * 64, "l", 8, "binary@0.005")
         rows = np.random.default_rng(0).normal(size=(5, 8))
+        sketch = Sketch(rows[:1, None, :, None, None].repeat(2, 1).astype("f4"), "float32", ("x",))
+        self.space = space = Space("m", "0" * 64, "l", 8, "binary@0.005", sketch)
         ConceptVectors(
             rows, np.zeros(5), names, "segmentation", space, np.ones(8, np.float32), {"seed": 1}
         ).save(self.place / "v.h5")
@@ -335,6 +337,7 @@ class VectorFiles(Hdf5File):
     def read(self, given: Path) -> None:
         found = ConceptVectors.load(given)
         found.nearest(found.names[0], k=2)
+        found.space.require_equal(self.space)
         read_spaces([given])
 
 
@@ -358,6 +361,7 @@ class CacheFiles(Hdf5File):
         acts.active(0.05)
         acts.array.sum(), acts.pooled.sum(), acts.names
         acts.thresholds(0.05)
+        acts.space(), acts.input_size, acts.data_fingerprint, acts.splits
         read_spaces([given])
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.blockfile import BlockFile, DamagedError
 from conceptlab.errors import CacheError
+from conceptlab.hdf5 import parsed
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.sketch import FIXED, Sketch
 from conceptlab.vectors import Space
@@ -61,6 +62,7 @@ class Activations:
         layer: name in `named_modules()`.
         shape: (N, K, H, W).
         dtype: float16 or float32, as stored.
+        geometry: which part of a picture the network saw, and at what size.
         provenance: what the values depend on (keys schema, model, data, layer, dtype), and under
             'recorded' what else is known of how they were made.
 
@@ -88,7 +90,11 @@ class Activations:
             whole = self._file.arrays["pooled"].shape == (images, units)
             whole &= len(self._file.arrays["image"].shape) == 1
             self.layer = str(self._file.spec["layer"])
-        except (KeyError, ValueError) as error:
+            model, data = self._file.spec["model"], self._file.spec["data"]
+            prints = str(model["fingerprint"]), str(data["fingerprint"])
+            self._identity = (str(self._file.attrs["model"]), *prints)
+            self.geometry = Geometry(**model["preprocessing"]["geometry"])
+        except (KeyError, TypeError, ValueError) as error:
             raise CacheError(f"{path} is no file of a layer's activations ({error})") from error
         if not whole:
             raise CacheError(f"{path} is no file of a layer's activations")
@@ -143,17 +149,12 @@ class Activations:
     @property
     def model_name(self) -> str:
         """The model's name, for people."""
-        return str(self._file.attrs["model"])
+        return self._identity[0]
 
     @property
     def data_fingerprint(self) -> str:
         """What identifies the images."""
-        return str(self.provenance["data"]["fingerprint"])
-
-    @property
-    def geometry(self) -> Geometry:
-        """Which part of a picture the network saw, and at what size."""
-        return Geometry(**self.provenance["model"]["preprocessing"]["geometry"])
+        return self._identity[2]
 
     @property
     def input_size(self) -> int:
@@ -179,8 +180,8 @@ class Activations:
         Args:
             inputs: 'raw', or 'binary@0.005' for activations thresholded at that tau.
         """
-        fingerprint = self.provenance["model"]["fingerprint"]
-        return Space(self.model_name, fingerprint, self.layer, self.shape[1], inputs, self.sketch)
+        name, fingerprint, _ = self._identity
+        return Space(name, fingerprint, self.layer, self.shape[1], inputs, self.sketch)
 
     def thresholds(self, tau: float = 0.005) -> NDArray[np.float32]:
         """(K,) T_k of each unit; kept beside the file once computed."""
@@ -207,7 +208,7 @@ def sketch_in(file: BlockFile) -> Sketch:
         DamagedError: it holds none.
     """
     try:
-        inputs = tuple(json.loads(file.attrs["sketch_inputs"]))
+        inputs = tuple(parsed(file.attrs["sketch_inputs"], "sketch_inputs"))
         return Sketch(file.read("sketch"), str(file.attrs["sketch_dtype"]), inputs)
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"{file.path} does not say what its layer does") from error
