@@ -31,6 +31,9 @@ TEXTS = frozenset(
 _BEGINS = r"(?= *[=+\-@\uff0b\uff0d\uff1d\uff20]|[\t\r\n])"
 _PLAIN = re.compile(rf"(^|[;\t\r\n])('*){_BEGINS}")
 _ESCAPED = re.compile(rf"(^|[;\t\r\n])'('*){_BEGINS}")
+# pandas before 3.1 reads some floats off by their last bit unless told; later it warns if told
+_OLD = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)
+_EXACT: dict[str, Any] = {"float_precision": "round_trip"} if _OLD else {}
 
 
 def write_table(path: Path, table: pd.DataFrame, more: Collection[str] = ()) -> None:
@@ -75,6 +78,7 @@ def read_table(path: str | Path, texts: bool = False) -> pd.DataFrame:
         na_values={c: ["", "nan"] for c in header if c not in words},
         keep_default_na=False,
         skip_blank_lines=len(header) > 1,
+        **_EXACT,
     )
     for name in words:
         table[name] = _each(table[name], _unescaped)

@@ -143,7 +143,8 @@ def _batch(reader: Reader, seed: int, start: int, stop: int) -> tuple[int, list[
     os.close(send)
     name, at, faults = type(reader).__name__, start, []
     ended = ""
-    for line, ended in _lines(receive, process):
+    for line, excess in _lines(receive, process):
+        ended = excess
         if not line:
             break
         told = json.loads(line)

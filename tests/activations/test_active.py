@@ -21,7 +21,8 @@ def test_subsets_of_images_come_in_their_order(toy):
     active = acts.active(0.1)
     whole = [active.masks(i) for i in range(60)]
     for rows in (np.arange(10, 20), np.array([7, 3, 3, 40]), np.array([], dtype=int)):
-        offsets, index = active.of(rows)
+        chunk = active.of(rows)
+        offsets, index = chunk.offsets, chunk.index
         assert len(offsets) == len(rows) + 1
         for place, row in enumerate(rows):
             own = index[offsets[place] : offsets[place + 1]]

@@ -26,7 +26,7 @@ class Planted:
         if kind == 1:
             raise KeyError(given)
         if kind == 2:
-            np.ones(3 << 27)
+            np.ones(3 << 25)
         if kind == 6:
             np.empty(1 << 29)
         if kind == 3:
@@ -38,7 +38,8 @@ class Planted:
             raise fuzz.ConceptlabError("refused")
 
 fuzz.READERS[:] = [Planted]
-fuzz.SECONDS = 1
+fuzz.SECONDS = 3
+fuzz.MEMORY = 1 << 28
 sys.exit(fuzz.main())
 """
 
