@@ -1,9 +1,9 @@
 """Layouts of all layers of many families of networks, against their own outputs and moved spots.
 
 Each family's network has random weights; all its layers are tried, at its own size and at an odd
-one. Axes: of every accepted grid, the axes that were found are held against those that its library
-documents, written down by hand in `LAST` and `FIRST`; for families that are not in them, places
-alone tell. Places: a
+one. Values: every accepted grid is held against the module's own output in the order that its
+library documents, written down by hand in `LAST` and `FIRST`; where a family that is not in them
+has units last, places alone tell. Places: a
 spot of the picture is changed at nine places, and the answers of the grid's cells, as shares among
 the nine, have to lie where the spots are.
 
@@ -126,16 +126,18 @@ def misplaced(grid: Tensor) -> float:
     return float(min(found))
 
 
-def axes_by_hand(family: str, layer: str, raw: Tensor, layout: Layout) -> bool:
-    """Whether the axes that were found are those that the library documents."""
+def as_documented(family: str, layer: str, raw: Tensor, grid: Tensor, layout: Layout) -> bool:
+    """Whether a grid's values are the module's own output, brought into the documented order."""
     order = layout.form.order
     if raw.ndim == 4 and max(layout.shape[1:]) > 1:
         last = any(fnmatch.fnmatchcase(layer, pattern) for pattern in LAST.get(family, []))
-        return order == ((0, 3, 1, 2) if last else (0, 1, 2, 3)) or (
-            family not in LAST and order == (0, 3, 1, 2)
-        )
+        if family not in LAST and order == (0, 3, 1, 2):  # no list of this family: places tell
+            last = True
+        return torch.equal(grid, raw.permute(0, 3, 1, 2) if last else raw)
     if raw.ndim == 3 and layout.form.first:
-        return layout.form.first == FIRST.get(family, -1)
+        first = FIRST.get(family, -1)
+        own = raw[:, first:] if order == (0, 2, 1) else raw[:, :, first:].mT
+        return layout.form.first == first and torch.equal(grid.flatten(2).mT, own)
     return True
 
 
@@ -151,10 +153,11 @@ def tried(family: str, spec: str, size: int) -> dict:
         if layout.form is None:
             return
         raw = first_tensor(output, layer)
-        if not axes_by_hand(family, layer, raw, layout):
-            wrong.append(f"{layer}: axes {layout.form}")
+        grid = to_grid(raw, layout.form)
+        if not as_documented(family, layer, raw, grid, layout):
+            wrong.append(f"{layer}: values {layout.form}")
         if layout.shape[1] > 2:
-            least = misplaced(to_grid(raw, layout.form))
+            least = misplaced(grid)
             if least < LEAST:
                 wrong.append(f"{layer}: places {least:.2f}")
 

@@ -15,13 +15,21 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from conceptlab.errors import ModelError
+from conceptlab.models.confined import confined
 from conceptlab.models.evaluation import evaluating
 from conceptlab.models.forward import forward
 from conceptlab.models.grid import CLASS, Form, floating_tensor
 from conceptlab.models.moved import PICTURES, Shares, moved_pictures, shares
-from conceptlab.models.places import Layout, read_places
+from conceptlab.models.places import NO_MAP, NO_RASTER, Layout, read_places, vector
 
 ROUNDS = 2  # base pictures, at most, where the first leaves a doubt
+CONFINED = 2  # passes, at most, in which changes are kept in place, where doubts are left
+FEW = 3  # rows or columns, too few to tell places from chance
+LARGER = 3  # times the picture's size is tried for layers of few rows or columns
+
+SILENT = "nothing in it answers to the picture"
+DOUBTS = (NO_MAP, NO_RASTER, SILENT)  # reasons that may come from the layers before
 
 #: Networks and sizes that were measured: layer to layout.
 _MEASURED: WeakKeyDictionary[nn.Module, dict[tuple[Any, ...], dict[str, Layout]]] = (
@@ -33,7 +41,9 @@ def layouts(module: nn.Module, like: Tensor) -> dict[str, Layout]:
     """The layout of every layer that a forward pass reaches, in order of execution.
 
     It takes the forward passes of 16 pictures, and of 15 more where layers answer to the whole
-    picture almost alike (attention); once for a network and size.
+    picture almost alike (attention); once for a network and size. Layers that no map of the picture
+    comes out of are measured once more, by 15 or 30 pictures, with changes kept in place in the
+    layers before them, and those of two or three rows on larger pictures.
 
     Args:
         module: in any mode; it is measured in evaluation mode, and has everything back at the end.
@@ -49,21 +59,68 @@ def layouts(module: nn.Module, like: Tensor) -> dict[str, Layout]:
 
 def _measured(module: nn.Module, like: Tensor) -> dict[str, Layout]:
     with torch.inference_mode(False), torch.no_grad(), evaluating(module):
-        pictures = moved_pictures(like[:1], 0)
-        single = _Shapes()
-        single.run(module, pictures[:1])
-        answers = _Answers(single.found)
-        answers.run(module, pictures)
-        found = answers.read(like.shape[2:])
-        for base in range(1, ROUNDS):
-            doubtful = [layer for layer, layout in found.items() if layout.doubtful]
-            if not doubtful:
-                break
-            more = _Answers(single.found)
-            more.run(module, moved_pictures(like[:1], base), doubtful)
-            answers.add(more, doubtful)
-            found.update(answers.read(like.shape[2:], doubtful))
+        shapes = _Shapes()
+        shapes.run(module, moved_pictures(like[:1], 0)[:1])
+        found = _at(module, like, shapes.found)
+        few = [layer for layer in _doubts(found) if _has_few_places(shapes.found[layer])]
+        if few:
+            found.update(_of_larger(module, like, few, shapes.found))
     return dict(_with_class_tokens(found))
+
+
+def _at(module: nn.Module, like: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Layout]:
+    """What is measured on pictures of one size."""
+    pixels, pictures = like.shape[2:], moved_pictures(like[:1], 0)
+    answers = _Answers(shapes)
+    answers.run(module, pictures)
+    found = answers.read(pixels)
+    for base in range(1, ROUNDS):
+        doubtful = [layer for layer, layout in found.items() if layout.doubtful]
+        if not doubtful:
+            break
+        more = _Answers(shapes)
+        more.run(module, moved_pictures(like[:1], base), doubtful)
+        answers.add(more, doubtful)
+        found.update(answers.read(pixels, doubtful))
+    for _ in range(CONFINED):
+        doubts = _doubts(found)
+        if not doubts:
+            break
+        local = _Answers(shapes)
+        with confined(module, found):
+            local.run(module, pictures, doubts)
+        now = local.read(pixels, doubts)
+        clear = {layer: layout for layer, layout in now.items() if layout.form is not None}
+        if not clear:
+            break
+        found.update(clear)
+    return found
+
+
+def _doubts(found: dict[str, Layout]) -> list[str]:
+    return [layer for layer, layout in found.items() if layout.reason in DOUBTS]
+
+
+def _has_few_places(single: tuple[int, ...]) -> bool:
+    return len(single) == 4 and sum(1 < size <= FEW for size in single) >= 2
+
+
+def _of_larger(
+    module: nn.Module, like: Tensor, few: list[str], shapes: dict[str, tuple[int, ...]]
+) -> Iterator[tuple[str, Layout]]:
+    """Layouts of layers of few rows, as they are on larger pictures, if the network takes such."""
+    large = like.new_zeros(1, like.shape[1], *(LARGER * side for side in like.shape[2:]))
+    larger = _Shapes()
+    try:
+        larger.run(module, large)
+    except ModelError:
+        return
+    for layer, layout in _at(module, large, larger.found).items():
+        if layer in few and layout.form is not None and len(layout.form.order) == 4:
+            rows, units, height, width = (shapes[layer][axis] for axis in layout.form.order)
+            shape = units, height, width
+            if rows == 1 and layout.shape is not None and shape[0] == layout.shape[0]:
+                yield layer, replace(layout, shape=shape)
 
 
 def _with_class_tokens(found: dict[str, Layout]) -> Iterator[tuple[str, Layout]]:
@@ -112,7 +169,7 @@ class _Answer(NamedTuple):
     Args:
         order: the output's axes, the pictures' first.
         sizes: of the others.
-        shared: (2, BANDS, size) of each; none of a vector's.
+        shared: (2, BANDS, size) of each; none of a vector's, whatever it answers to.
     """
 
     order: tuple[int, ...]
@@ -180,12 +237,12 @@ def _answer(outputs: Tensor, single: tuple[int, ...]) -> _Answer | Layout:
     order = (grown[0], *(axis for axis in range(len(shape)) if axis != grown[0]))
     ordered = outputs.permute(order)
     sizes = tuple(ordered.shape[1:])
-    if len(shape) == 2 or 0 in sizes:
+    if len(shape) == 2 or 0 in sizes or (len(sizes) == 3 and sorted(sizes)[1] == 1):
         return _Answer(order, sizes, [])
     found = [shares(ordered, axis) for axis in range(1, len(shape))]
     if not any((alive > 0).any() for _, alive in found):
         finite = bool(torch.isfinite(outputs).all())
-        why = "nothing in it answers to the picture" if finite else "its values are not finite"
+        why = SILENT if finite else "its values are not finite"
         return Layout(reason=why)
     return _Answer(order, sizes, [shared for shared, _ in found])
 
@@ -196,10 +253,11 @@ def _layout(answer: _Answer | Layout, pixels: Sequence[int]) -> Layout:
         return answer
     if 0 in answer.sizes:
         return Layout(reason="its output is empty")
-    if not answer.shared:
-        return Layout(Form(answer.order), (answer.sizes[0], 1, 1))
-    whole = [shared / shared.sum(axis=1, keepdims=True) for shared in answer.shared]
-    found = read_places(answer.sizes, whole, pixels)
+    if answer.shared:
+        whole = [shared / shared.sum(axis=1, keepdims=True) for shared in answer.shared]
+        found = read_places(answer.sizes, whole, pixels)
+    else:
+        found = vector(answer.sizes)
     if found.form is None:
         return found
     order = tuple(answer.order[axis] for axis in found.form.order)

@@ -21,6 +21,7 @@ BLOCKS = (0.8, 1.0)  # the same of rows and columns: windows of attention answer
 NOISY = (0.5, 0.2)  # the same where all answers are almost alike, so that noise weighs more
 HINT = 0.25  # correlation from which on more pictures are tried there
 FAINT = 0.02  # slope below which an order of few places may be chance
+CHANCE = 0.5  # the same by the number of places: three come into an order easily
 FEW = 50  # places are few
 APART = 3.0  # times the slope of every other axis
 AHEAD = 0.05  # of the next best raster, where noise is left
@@ -98,12 +99,12 @@ def read_places(sizes: Sequence[int], shared: Sequence[Shares], pixels: Sequence
     """
     along = [axis for axis, size in enumerate(sizes) if size > 1]
     if len(sizes) == 3:
-        return _vector(sizes) if len(along) <= 1 else _of_maps(sizes, shared, pixels)
+        return vector(sizes) if len(along) <= 1 else _of_maps(sizes, shared, pixels)
     found = _of_tokens(sizes, shared)
-    return _vector(sizes) if found.form is None and len(along) <= 1 else found
+    return vector(sizes) if found.form is None and len(along) <= 1 else found
 
 
-def _vector(sizes: Sequence[int]) -> Layout:
+def vector(sizes: Sequence[int]) -> Layout:
     """Of an output that has one axis with more than one index: the units'."""
     units = int(np.argmax(sizes))
     order = (0, 1 + units, *(1 + axis for axis in range(len(sizes)) if axis != units))
@@ -205,7 +206,7 @@ def _interaction(values: Shares) -> Shares:
 
 def _is_clear(found: Fit, places: int, enough: tuple[float, float]) -> bool:
     """Whether an axis moves as places do."""
-    if places < FEW and found.slope < FAINT:
+    if places < FEW and found.slope < max(FAINT, CHANCE / places):
         return False
     return any(found.agreement >= least and found.left <= most for least, most in (enough, NOISY))
 

@@ -68,9 +68,7 @@ def _size(value: Any) -> int:
     sides = set(_numbers(value))
     side = sides.pop() if len(sides) == 1 else 0.0
     if not 1 <= side <= LARGEST_SIDE or side % 1:
-        raise ValueError(
-            f"size is the pixels on a side of a square input, 1 to {LARGEST_SIDE}"
-        )
+        raise ValueError(f"size is the pixels on a side of a square input, 1 to {LARGEST_SIDE}")
     return int(side)
 
 
