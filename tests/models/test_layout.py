@@ -5,6 +5,7 @@ import itertools
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
 
 from conceptlab.errors import LayerError
@@ -225,3 +226,75 @@ def test_class_tokens_are_named_by_their_ending(vit):
 def test_grids_of_other_sizes_keep_the_layout(vit):
     form = vit.form("blocks.0")
     assert to_grid(torch.zeros(2, 5 + 36, 12), form).shape == (2, 12, 6, 6)
+
+
+def torchvision_network(name):
+    torch.manual_seed(0)
+    return torchvision.models.get_model(name, weights=None)
+
+
+@pytest.mark.parametrize(("name", "size"), [("alexnet", 96), ("vgg11", 64), ("resnet18", 33)])
+def test_two_or_three_rows_that_mix_everything(name, size):
+    """All of these are (n, K, H, W) by documentation; chance would turn a few."""
+    found = layouts(torchvision_network(name), torch.empty(1, 3, size, size))
+    for layer, layout in found.items():
+        assert layout.form is not None or layout.calls > 1, layer
+        assert layout.form is None or layout.form.order in ((0, 1, 2, 3), (0, 1)), layer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), [("mobilenet_v2", 64), ("efficientnet_b0", 96)])
+def test_deep_networks_on_small_pictures(name, size):
+    found = layouts(torchvision_network(name), torch.empty(1, 3, size, size))
+    for layer, layout in found.items():
+        assert layout.form is not None, layer
+        assert layout.form.order in ((0, 1, 2, 3), (0, 1)), layer
+
+
+class Mixing(nn.Module):
+    """A gate of everything, far louder than the places, and a layer of small reach."""
+
+    def __init__(self, after):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.pool = nn.Conv2d(3, 12, 3, padding=1), nn.AdaptiveAvgPool2d(1)
+        self.mixed, self.after = nn.Conv2d(12, 12, 1), after
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.after(self.mixed(self.pool(x) * 1e3 + x * 0.01))
+
+
+def test_what_answers_to_everything_by_what_came_before_it():
+    found = layouts(Mixing(nn.Conv2d(12, 5, 3, padding=1)), torch.empty(1, 3, 24, 24))
+    assert found["after"].shape == (5, 24, 24)
+    assert found["after"].form.is_map
+
+
+def test_confining_makes_no_map_of_what_is_none():
+    class Mixed(nn.Module):
+        def forward(self, x):
+            mixed = torch.randn(576, 576, generator=torch.Generator().manual_seed(1))
+            return (x.flatten(2) @ mixed).unflatten(2, (24, 24))
+
+    found = layouts(Mixing(Mixed()), torch.empty(1, 3, 24, 24))
+    assert found["after"].form is None
+
+
+def test_blocks_that_begin_as_the_identity():
+    """Their zeros answer to nothing; a trained network of the same code has a map there."""
+    torch.manual_seed(0)
+    module = timm.create_model("resnet10t")
+    before = state(module)
+    found = layouts(module, torch.empty(1, 3, 64, 64))
+    assert not module.layer1[0].bn2.weight.any()
+    assert found["layer1.0.bn2"].shape == (64, 16, 16)
+    assert found["layer1.0.bn2"].form.is_map
+    assert state(module) == before
+
+
+def test_vectors_answer_to_what_they_like():
+    """A gate that rounds to one is as much a vector as any."""
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 6, 1), nn.Hardsigmoid())
+    nn.init.constant_(module[1].bias, 100.0)
+    assert layouts(module, torch.empty(1, 3, 16, 16))["2"].shape == (6, 1, 1)
