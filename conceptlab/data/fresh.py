@@ -53,6 +53,6 @@ def state_of(files: Sequence[Path]) -> State | None:
     """
     try:
         found = [os.stat(file) for file in files]
-    except OSError:
+    except (OSError, ValueError):
         return None
     return tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in found)

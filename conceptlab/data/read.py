@@ -151,8 +151,9 @@ def require_file(path: Path) -> None:
     """
     try:
         state = path.stat()
-    except OSError as error:  # missing, or a link to itself
-        raise DataError(f"cannot read {path} ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # missing, a link to itself, a name no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {path} ({reason})") from error
     if not stat.S_ISREG(state.st_mode):
         raise DataError(f"{path} is no regular file")
     if state.st_size > MOST_BYTES:

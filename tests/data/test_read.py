@@ -180,3 +180,13 @@ def test_numbers_of_thousands_of_digits(tree):
     (tree / "classes.csv").write_text(f"index,name,category\n{'9' * 5000},sky,object\n")
     with pytest.raises(DataError, match=r"\(5000 characters\) is no index in 0\.\.65535"):
         load_data(f"folder:{tree}")
+
+
+@pytest.mark.parametrize("name", ["a\x00b.png", "a" * 5000 + ".png"])
+def test_a_name_that_no_file_can_have_is_told(name, tmp_path):
+    from conceptlab.data.fresh import state_of
+    from conceptlab.data.read import require_file
+
+    with pytest.raises(DataError, match="cannot read"):
+        require_file(tmp_path / name)
+    assert state_of([tmp_path / name]) is None
