@@ -129,7 +129,9 @@ class BlockFile:
         if not self.filled or self.block < 1:
             raise FormatError("it names no arrays")
         arrays = {name: dataset(file, name, kinds="iufS") for name in self.filled + constants}
-        self.images = int(arrays[self.filled[0]].shape[0]) if arrays[self.filled[0]].shape else 0
+        if not all(data.shape for data in arrays.values()):
+            raise FormatError("an array of it has no rows")
+        self.images = int(arrays[self.filled[0]].shape[0])
         self.blocks = -(-self.images // self.block)
         if any(arrays[name].shape[:1] != (self.images,) for name in self.filled):
             raise FormatError("its arrays are of different lengths")

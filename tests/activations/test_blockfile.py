@@ -226,3 +226,12 @@ def test_closing_twice_and_forgetting_to_close(tmp_path):
     file.close()
     if before:
         assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_array_that_is_one_value_is_refused(tmp_path):
+    path = tmp_path / "a.h5"
+    create_file(
+        path, {"x": ((4, 2), "f4")}, {}, block=2, constants={"sketch": np.array(1.0, np.float32)}
+    )
+    with pytest.raises(DamagedError, match="an array of it has no rows"):
+        BlockFile(path)
