@@ -29,6 +29,7 @@ PEEK = 1 << 16  # bytes that tell the format
 log = logging.getLogger(__name__)
 
 LONGEST = 4096  # bytes of a word
+DIGITS = 15  # of a count of words
 WIDEST = 100_000  # numbers of a word
 READ = 1 << 20  # bytes at a time
 MARK = b"\xef\xbb\xbf"  # that a file is UTF-8, as some editors write
@@ -104,6 +105,8 @@ def _pairs(file: "io.BufferedReader[Any]", path: Path, wanted: Collection[str]) 
     header = first.split()
     if len(header) != 2 or not all(part.isdigit() for part in header):
         return _text(file, None, path, wanted)
+    if max(len(part) for part in header) > DIGITS:
+        raise InputError(f"{path}, line 1: more words, or numbers a word, than any file holds")
     count, size = (int(part) for part in header)
     if not count or not 0 < size < WIDEST:
         raise InputError(f"{path}, line 1: {count} words of {size} numbers make no sense")

@@ -188,3 +188,10 @@ def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path, body):
     found, size, _ = read(tmp_path, b"\xef\xbb\xbf" + body)
     assert (set(found), size) == (set(WORDS), 3)
     assert found["dog"].tolist() == WORDS["dog"]
+
+
+@pytest.mark.parametrize("count", ["9" * 30, "9" * 5000])
+def test_a_header_of_more_words_than_any_file_holds_is_refused(tmp_path, count):
+    (tmp_path / "w.bin").write_bytes(f"{count} 3\n".encode() + b"sky " + bytes(12))
+    with pytest.raises(InputError, match=r"w\.bin"):
+        read_words(tmp_path / "w.bin", {"sky"})
