@@ -25,10 +25,10 @@ def drawable(text: str) -> str:
     Fonts that are needed are appended to matplotlib's `font.family`, behind what is set there. A
     character that no installed font has is written as its code, so that unequal names stay unequal.
 
-    >>> drawable("tree"), drawable("a\tb\n")
-    ('tree', 'a b ')
+    >>> drawable("tree"), drawable("a\tb")
+    ('tree', 'a b')
     """
-    lines = "".join(" " if c.isspace() or unicodedata.category(c) == "Cc" else c for c in text)
+    lines = "".join(" " if _is_gap(c) else c for c in text)
     if lines.isascii():
         return lines
     return "".join(c if c.isascii() or _covered(c) else _code(c) for c in lines)
@@ -49,6 +49,11 @@ def picture_font(text: str, size: int) -> "ImageFont.FreeTypeFont | ImageFont.Im
             if wanted <= _characters(entry.fname):
                 return ImageFont.truetype(entry.fname, size)
     return ImageFont.load_default(size)
+
+
+def _is_gap(character: str) -> bool:
+    """Whether a character is drawn as a space: all blanks and controls but the end of a line."""
+    return character != "\n" and (character.isspace() or unicodedata.category(character) == "Cc")
 
 
 @cache

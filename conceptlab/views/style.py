@@ -24,7 +24,7 @@ CATEGORIES = {
 OTHERS = ("#332288", "#882255", "#999933", "#117733", "#6B6B6B", "#AA4466", "#44AA99", "#661100")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 PROBE, UNIT = "#0072B2", "#E69F00"
-LONGEST = 48  # characters of a name in a figure
+LONGEST = 80  # characters of a text in a figure
 CHANCE, SHUFFLED, UNTRAINED, PLAIN = "#6B6B6B", "#D55E00", "#009E73", "#8A5AA8"
 
 
@@ -75,8 +75,8 @@ def plain(text: object) -> str:
     Longer texts lose their middle, so that a figure keeps its shape, and characters of other
     scripts get a font that has them (`conceptlab.views.fonts.drawable`).
 
-    >>> plain("_a $b$"), plain("x" * 30 + "y" * 300)
-    (' _a \\$b\\$', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxx...yyyyyyyyyyyyyyyy')
+    >>> plain("_a $b$"), len(plain("x" * 300))
+    (' _a \\$b\\$', 80)
     """
     written = str(text)
     if len(written) > LONGEST:

@@ -39,7 +39,8 @@ def _concepts(rng):
                     "untrained_score": 0.1, "untrained_unit_score": 0.02, "note": "",
                 }  # fmt: skip
                 if task == "segment":
-                    known |= {"iou_ind": probe, "unit_iou_ind": unit}
+                    known |= {"iou_ind": probe, "unit_iou_ind": unit, "position_score": 0.2}
+                    known |= {"colour_score": 0.15, "plain_score": 0.25}
                 if concept == "rare":
                     known = {"n_train": 3, "n_val": 1, "best_unit": -1, "note": FEW}
                 rows.append(
@@ -358,6 +359,7 @@ def write_run(folder):
         "saturation": saturation(subsets),
         "distributions": iou_distribution(per_image), **_overlap(rng), **_pairs(),
         **_effects(rng), **_looks(),
+        "unmade": pd.DataFrame([{"model": "m", "layer": "l", "step": "atlas", "reason": "why"}]),
     }  # fmt: skip
     (folder / "tables").mkdir(parents=True)
     for name, table in tables.items():
