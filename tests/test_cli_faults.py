@@ -269,14 +269,14 @@ def test_verify_names_the_damaged_block_until_it_is_extracted_again(conceptlab, 
 
 
 def test_a_reader_that_has_seen_enough(tmp_path):
-    command = f"{sys.executable} -m conceptlab.cli layers {MODEL} | head -n 1"
+    command = f"{sys.executable} -m conceptlab layers {MODEL} | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_say_that_the_same_command_continues(tmp_path, number, code):
-    command = [sys.executable, "-m", "conceptlab.cli", "extract", MODEL, "scenes:n=1500", *LAYER]
+    command = [sys.executable, "-m", "conceptlab", "extract", MODEL, "scenes:n=1500", *LAYER]
     command += ["--cache", str(tmp_path), "--batch-size", "8"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.rglob("features.17.h5")) and process.poll() is None:

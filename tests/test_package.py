@@ -42,7 +42,7 @@ except SystemExit as end:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("-c", IMPORT), ("-m", "conceptlab.cli", "--help")],
+    [("-c", IMPORT), ("-m", "conceptlab", "--help")],
     ids=["import", "help"],
 )
 def test_it_starts_in_half_a_second(arguments):
@@ -73,7 +73,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 
 def test_the_version_is_the_installed_one():
     assert conceptlab.__version__ == importlib.metadata.version("conceptlab")
-    said, _ = python("-m", "conceptlab.cli", "--version")
+    said, _ = python("-m", "conceptlab", "--version")
     assert said == f"conceptlab {conceptlab.__version__}\n"
 
 

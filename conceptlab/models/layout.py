@@ -6,6 +6,7 @@ of the pictures is the one that grows with their number; what the others are, th
 vector, has no grid, and its layout says why.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -132,7 +133,7 @@ def _with_class_tokens(found: dict[str, Layout]) -> Iterator[tuple[str, Layout]]
             yield layer + CLASS, Layout(form, (layout.shape[0], 1, 1))
 
 
-class _Pass:
+class _Pass(ABC):
     """A pass in which layers are looked at."""
 
     def run(self, module: nn.Module, pictures: Tensor, layers: Collection[str] = ()) -> None:
@@ -147,8 +148,9 @@ class _Pass:
             for handle in handles:
                 handle.remove()
 
+    @abstractmethod
     def _hook(self, layer: str, _: nn.Module, __: Any, output: Any) -> None:
-        raise NotImplementedError
+        """Look at a layer's output."""
 
 
 class _Shapes(_Pass):

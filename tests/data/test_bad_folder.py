@@ -109,7 +109,7 @@ def test_a_folder_in_a_pictures_place(tree):
 def test_a_large_picture_is_read_without_a_warning(tree):
     """Pillow warns from 89 million pixels on, and refuses twice as many; we, more than 100."""
     Image.new("1", (12_000, 8_000)).save(tree / "images/train/p0.png")
-    words = [sys.executable, "-m", "conceptlab.cli", "data", "validate", f"folder:{tree}"]
+    words = [sys.executable, "-m", "conceptlab", "data", "validate", f"folder:{tree}"]
     said = subprocess.run(words, capture_output=True, text=True, check=True)
     assert said.stderr == ""
     Image.new("1", (18_000, 12_000)).save(tree / "images/train/p0.png")

@@ -31,7 +31,7 @@ def test_killed_after_its_first_step_it_ends_with_the_same_tables(tmp_path):
 
     def command(name):
         words = ["run", "s.toml", "--quiet", "--out", name, "--cache", f"{name}-cache"]
-        return [sys.executable, "-m", "conceptlab.cli", *words]
+        return [sys.executable, "-m", "conceptlab", *words]
 
     subprocess.run(command("whole"), cwd=tmp_path, check=True, capture_output=True)
     process = subprocess.Popen(command("killed"), cwd=tmp_path, stdout=subprocess.DEVNULL)

@@ -1,5 +1,0 @@
-"""`python -m conceptlab.cli`."""
-
-from conceptlab.cli.entry import main
-
-main()
