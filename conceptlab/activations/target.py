@@ -67,10 +67,10 @@ class Target:
         return str(self.spec["layer"])
 
     def size(self, dtype: str | None = None) -> int:
-        """Bytes of activations and pooled activations together."""
+        """Bytes of activations, pooled activations and the sketch together."""
         images, units, height, width = self.shape
         value = np.dtype(dtype or self.spec["dtype"]).itemsize
-        return images * units * (height * width * value + 4)
+        return images * units * (height * width * value + 4) + self.sketch.values.nbytes
 
     def open(self, write: bool = False) -> BlockFile | None:
         """The file that is there, or None.
