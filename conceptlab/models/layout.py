@@ -24,7 +24,7 @@ from conceptlab.models.grid import CLASS, Form, floating_tensor
 from conceptlab.models.moved import PICTURES, Shares, moved_pictures, shares
 from conceptlab.models.places import NO_MAP, NO_RASTER, Layout, read_places, vector
 
-ROUNDS = 2  # base pictures, at most, where the first leaves a doubt
+ROUNDS = 3  # base pictures, at most, where the first leaves a doubt
 CONFINED = 2  # passes, at most, in which changes are kept in place, where doubts are left
 FEW = 3  # rows or columns, too few to tell places from chance
 LARGER = 3  # times the picture's size is tried for layers of few rows or columns

@@ -125,7 +125,7 @@ def _of_maps(sizes: Sequence[int], shared: Sequence[Shares], pixels: Sequence[in
     )
     clear = _is_clear(down, sizes[rows], BLOCKS) and _is_clear(across, sizes[columns], BLOCKS)
     if rows == columns or not (clear and apart):
-        hint = rows != columns and _is_hint(down) and _is_hint(across)
+        hint = rows != columns and (clear or (_is_hint(down) and _is_hint(across)))
         return Layout(reason=NO_MAP, agreement=agreement, doubtful=hint)
     height, width = sizes[rows], sizes[columns]
     if abs(height * pixels[1] - width * pixels[0]) >= max(pixels):
