@@ -192,7 +192,7 @@ def _run(given: dict[str, Any], make: "Callable[..., Path]") -> "RunFolder":
     from conceptlab.study.classes import ClassPictures
     from conceptlab.study.effects import Effects
     from conceptlab.study.opening import open_model
-    from conceptlab.views.figures import write_figures
+    from conceptlab.study.run import draw_figures
 
     settings = _settings(given)
     study = study_of(given, tcav=settings)
@@ -209,7 +209,7 @@ def _run(given: dict[str, Any], make: "Callable[..., Path]") -> "RunFolder":
         return make(run, model, name, Effects(layer, opened, pictures, output, options.progress))
 
     run = run_steps(study, given["out"], found, step)
-    write_figures(run.path)
+    draw_figures(run)
     return run
 
 

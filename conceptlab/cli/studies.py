@@ -86,7 +86,9 @@ def report(
     from conceptlab.study.run import draw
 
     require_undamaged(folder)
-    say({"report": str(draw(RunFolder(folder)))})
+    run = RunFolder(folder)
+    say({"report": str(draw(run))})
+    options.unmade = run.unmade
 
 
 def _estimate(study: "Study", cache: Path | None) -> None:

@@ -157,8 +157,8 @@ def overlap(
 
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.overlaps import write_overlaps
+    from conceptlab.study.run import draw_figures
     from conceptlab.study.tables import concept_table, load_vectors
-    from conceptlab.views.figures import write_figures
     from conceptlab.views.tables import read_tables
 
     if not (folder / "steps").is_dir():
@@ -170,7 +170,8 @@ def overlap(
             f"{folder} holds no probes yet: run dissect, probe segment or probe classify first"
         )
     write_overlaps(run, concepts, loaded, options.seed)
-    write_figures(folder)
+    draw_figures(run)
+    options.unmade = run.unmade
     tables = read_tables(folder)
     found = {n: tables[n] for n in ("agreement_by_layer", "saturation") if n in tables}
     if not found:

@@ -14,7 +14,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,9 @@ class RunFolder:
         self.study = study
         self.models: list[str] = []  # the study's order; others follow in order of their making
         self.asked: dict[Names, str] = {}  # steps of this run, and the key that each has to have
+        self.tried: set[Names] = set()  # the parts of this run
         self.unmade: dict[Names, str] = {}  # what could not be made, and why
+        self.written: set[str] = set()  # the tables of this run
         self.failure: BaseException | None = None  # the last of them
         self._require(self.path / "steps")
         sweep(self.path)
@@ -221,6 +223,7 @@ class RunFolder:
 
         Work that is only unfinished (a full disk, an interrupt, no memory) is no failure.
         """
+        self.tried.add((model, layer, step))
         try:
             yield
         except (UnfinishedError, OtherError, MemoryError):
@@ -243,7 +246,7 @@ class RunFolder:
         if path.is_file() and not self.study:
             for row in read_table(path).reindex(columns=columns).itertuples(index=False):
                 model, layer, step, text = row
-                if (model, layer, step) not in {**self.asked, **self.unmade}:
+                if (model, layer, step) not in self.tried | {*self.asked, *self.unmade}:
                     rows.append([model, layer, step, text])
         self.table("unmade", pd.DataFrame(rows, columns=columns))
 
@@ -313,13 +316,27 @@ class RunFolder:
         """Write `tables/NAME.csv` and note its hash; a table without rows takes an old one away."""
         path = self.path / "tables" / f"{name}.csv"
         known = read_hashes(self.path)
+        self.written.add(path.name)
         if len(table):
             write_table(path, table)
             known[path.name] = hash_of(path)
         else:
             path.unlink(missing_ok=True)
             known.pop(path.name, None)
-        self.write_json(HASHES, known)
+        self.write_json(HASHES, dict(sorted(known.items())))  # whatever command came first
+
+    def forget_tables(self, others: Collection[str] = ()) -> None:
+        """Take away the tables of an earlier run that this one could not make.
+
+        Args:
+            others: beginnings of the names of tables that this run has not tried to make.
+        """
+        known = read_hashes(self.path)
+        for name in set(known) - self.written:
+            if not name.startswith(tuple(others)):
+                (self.path / "tables" / Path(name).name).unlink(missing_ok=True)
+                del known[name]
+        self.write_json(HASHES, dict(sorted(known.items())))
 
     def vectors(self) -> dict[Names, Path]:
         """(model, layer, task) to the vectors' file, of all steps."""

@@ -133,20 +133,32 @@ def finish(
         write_zoom(run, study, loaded, concepts)
     with run.part(ALL, ALL, "projection"):
         write_space(run, concepts, loaded, study.seed)
+    run.forget_tables()
     run.write_json("manifest.json", manifest(run, study, data, models))
-    run.write_unmade()
     report = draw(run)
     run.note_figures(others)
     return report
 
 
 def draw(run: RunFolder) -> Path:
-    """Draw the figures and the report of what is in a run folder."""
-    from conceptlab.views.figures import write_figures
+    """Draw the figures and the report of what is in a run folder; what fails is named there."""
     from conceptlab.views.report import write_report
 
-    write_figures(run.path)
-    return write_report(run.path)
+    draw_figures(run)
+    known = len(run.unmade)
+    report = write_report(run.path, partial(run.part, ALL, ALL))
+    if len(run.unmade) > known:  # a section: the page is to say so
+        run.write_unmade()
+        report = write_report(run.path, partial(run.part, ALL, ALL))
+    return report
+
+
+def draw_figures(run: RunFolder) -> None:
+    """Draw the figures that a run folder's tables allow; one that fails leaves the others."""
+    from conceptlab.views.figures import write_figures
+
+    write_figures(run.path, partial(run.part, ALL, ALL))
+    run.write_unmade()
 
 
 def manifest(
@@ -286,9 +298,10 @@ def make_pictures(
 
 
 def _extract(
-    session: Session, model: "ProbedModel", data: "ProbeDataset", settings: ModelSettings
-) -> "dict[str, Activations]":
-    """The activations of a model's layers; where one fails, those of the others."""
+    session: Session, model: "ProbedModel", data: "ProbeDataset", settings: ModelSettings,
+    step: str = "activations",
+) -> "dict[str, Activations]":  # fmt: skip
+    """The activations of a model's layers; where one fails, a step's, those of the others."""
     run, name = session.run, settings.title
 
     def some(layers: Sequence[str]) -> "dict[str, Activations]":
@@ -305,7 +318,7 @@ def _extract(
         log.debug("%s: the layers' activations", name, exc_info=True)
     found: dict[str, Activations] = {}
     for layer in model.resolve(settings.layers):
-        with run.part(name, layer, "activations"):
+        with run.part(name, layer, step):
             found |= some([layer])
     return found
 
@@ -406,7 +419,7 @@ def _run_untrained(
     """The control of all layers: the same probes on random weights."""
     run, name, data = session.run, settings.title, next(iter(layers.values())).data
     model = open_model(settings, study.seed, untrained=True)
-    acts = _extract(session, model, data, settings)
+    acts = _extract(session, model, data, settings, "untrained")
     with _bar(session, f"{name}: untrained control", len(acts)) as done:
         for key, activations in acts.items():
             with run.part(name, key, "untrained"):

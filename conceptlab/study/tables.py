@@ -1,6 +1,7 @@
 """The tables of a run, put together from its steps."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from conceptlab.analysis.neighbours import neighbours, parse_sum
 from conceptlab.errors import InputError
 from conceptlab.probes.base import TOO_FEW
 from conceptlab.study.atlases import write_atlases
-from conceptlab.study.comparison import write_distances
+from conceptlab.study.comparison import ALL, write_distances
 from conceptlab.study.effects import write_effects
 from conceptlab.study.examples import publish_examples
 from conceptlab.study.folder import RunFolder, safe
@@ -24,6 +25,7 @@ from conceptlab.vectors import ConceptVectors
 log = logging.getLogger(__name__)
 
 LEVEL = 0.05  # of the test that tells probe and unit apart
+OF_STUDIES = ("comparison", "zoom", "projection")  # tables that studies alone write
 KEYS = ["model", "layer", "concept", "category"]
 CONCEPT_COLUMNS = [
     "model", "layer", "task", "concept", "category", "n_train", "n_val", "best_unit",
@@ -35,7 +37,10 @@ CONCEPT_COLUMNS = [
 
 
 def write_tables(run: RunFolder, study: Study) -> None:
-    """Write `tables/*.csv`, `vectors/` and the examples of whatever steps a run folder has."""
+    """Write `tables/*.csv`, `vectors/` and the examples of whatever steps a run folder has.
+
+    Where some of it fails, the rest stands, and what an earlier run wrote in its place goes.
+    """
     units = run.gather("dissect", "units")
     run.table("units", units)
     run.table("detectors", run.gather("dissect", "detectors"))
@@ -45,15 +50,21 @@ def write_tables(run: RunFolder, study: Study) -> None:
     run.table("subsets", run.gather("subsets", "subsets"))
     per_image = _per_image(run)
     run.table("per_image", per_image)
-    run.table("distributions", distributions(per_image))
     loaded = load_vectors(run)
-    _write_vectors(run, loaded)
-    write_overlaps(run, concepts, loaded, study.seed)
-    write_effects(run, concepts)
-    _write_neighbours(run, loaded, study.compare)
-    write_distances(run, loaded, study.compare)
-    publish_examples(run)
+    parts: dict[str, Callable[[], object]] = {
+        "vectors": lambda: _write_vectors(run, loaded),
+        "distributions": lambda: run.table("distributions", distributions(per_image)),
+        "overlap": lambda: write_overlaps(run, concepts, loaded, study.seed),
+        "effects": lambda: write_effects(run, concepts),
+        "neighbours": lambda: _write_neighbours(run, loaded, study.compare),
+        "distances": lambda: write_distances(run, loaded, study.compare),
+        "examples": lambda: publish_examples(run),
+    }
+    for name, write in parts.items():
+        with run.part(ALL, ALL, name):
+            write()
     write_looks(run, study.seed)
+    run.forget_tables(OF_STUDIES)
     run.write_unmade()
 
 
@@ -70,12 +81,17 @@ def _write_vectors(run: RunFolder, loaded: dict[tuple[str, str, str], ConceptVec
 
 def write_looks(run: RunFolder, seed: int) -> None:
     """Write what a run folder's steps show of its layers: tables, pictures, atlases."""
-    run.table("exemplars", run.gather("exemplars", "exemplars"))
-    run.table("fields", run.gather("exemplars", "fields"))
-    run.table("images", gathered(run, "images*", "images"))
-    write_kinds(run)
-    write_shown(run)
-    write_atlases(run, seed)
+    parts: dict[str, Callable[[], object]] = {
+        "exemplars": lambda: run.table("exemplars", run.gather("exemplars", "exemplars")),
+        "fields": lambda: run.table("fields", run.gather("exemplars", "fields")),
+        "images": lambda: run.table("images", gathered(run, "images*", "images")),
+        "kinds": lambda: write_kinds(run),
+        "pictures": lambda: write_shown(run),
+        "atlases": lambda: write_atlases(run, seed),
+    }
+    for name, write in parts.items():
+        with run.part(ALL, ALL, name):
+            write()
 
 
 def concept_table(run: RunFolder) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """All figures that a run folder's tables allow, as PNG in its `figures/`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from conceptlab.views.figures_comparison import planned_comparison
 from conceptlab.views.figures_effects import planned_effects
 from conceptlab.views.figures_overlap import planned_overlap
 from conceptlab.views.mosaics import write_mosaics
-from conceptlab.views.panels import Draw, Planned, best_layers, panels, save_figure
+from conceptlab.views.panels import Draw, Part, Planned, best_layers, panels, save_figure, whole
 from conceptlab.views.style import SCORE, TASKS, plain, slug
 from conceptlab.views.tables import read_examples, read_tables
 
@@ -22,45 +22,48 @@ if TYPE_CHECKING:
 
 ROWS = 40  # concepts in one column of the controls
 SHOWN = 6  # concepts in figure 7
+Tables = dict[str, pd.DataFrame]
+NONE = pd.DataFrame(
+    columns=["model", "layer", "task", "category", "probe_score", "best_unit_score"]
+)
 
 
-def write_figures(run: Path) -> list[Path]:
+def write_figures(run: Path, part: Part = whole) -> list[Path]:
     """Draw every figure that the tables and examples of a run allow, each whole or not at all.
 
     Args:
         run: the run folder.
+        part: what becomes of a figure that fails; see `conceptlab.views.panels.Part`. A picture of
+            it that was drawn before is taken away.
 
     Returns:
         The files in `figures/`.
     """
     drawn = []
-    for plan in planned(read_tables(run)):
+    for plan in planned(read_tables(run), part):
         path = run / "figures" / f"{plan.name}.png"
-        save_figure(plan.draw(), path)
-        drawn.append(path)
-    return drawn + write_mosaics(run, read_examples(run))
+        with part(f"figure {plan.name}"):
+            try:
+                save_figure(plan.draw(), path)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            drawn.append(path)
+    with part("figures of examples"):
+        drawn += write_mosaics(run, read_examples(run))
+    return drawn
 
 
-def planned(tables: dict[str, pd.DataFrame]) -> Iterator[Planned]:
+def planned(tables: dict[str, pd.DataFrame], part: Part = whole) -> Iterator[Planned]:
     """The figures that tables allow, in the order of the paper.
 
     Args:
         tables: by name, as `read_tables` gives them.
+        part: what becomes of figures whose plan fails.
     """
-    if (concepts := tables.get("concepts")) is not None:
-        yield from _by_category(concepts)
-    if (subsets := tables.get("subsets")) is not None:
-        yield from _subsets(subsets, tables.get("saturation"))
-    if concepts is not None:
-        yield from _per_unit(concepts, _units(tables.get("units")))
-        yield from _models(concepts)
-    if (per_image := tables.get("per_image")) is not None:
-        yield from _distributions(per_image, tables.get("distributions"))
-    yield from planned_overlap(tables)
-    yield from planned_comparison(tables)
-    yield from planned_effects(tables)
-    if concepts is not None:
-        yield from _controls(concepts)
+    for plan in PLANS:
+        with part(f"figures {plan.__name__.strip('_').replace('_', ' ')}"):
+            yield from plan(tables)
 
 
 def _tasks(concepts: pd.DataFrame) -> dict[str, list[str]]:
@@ -81,7 +84,8 @@ def _units(units: pd.DataFrame | None) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _by_category(concepts: pd.DataFrame) -> Iterator[Planned]:
+def _by_category(tables: Tables) -> Iterator[Planned]:
+    concepts = tables.get("concepts", NONE)
     for model, tasks in _tasks(concepts).items():
         draws: list[Draw] = [
             partial(_draw_by_category, concepts, task, model, column)
@@ -105,10 +109,11 @@ def _draw_by_category(
     return plots.plot_by_category(concepts, task, model, column=column, ax=ax)
 
 
-def _subsets(subsets: pd.DataFrame, saturation: pd.DataFrame | None) -> Iterator[Planned]:
-    known = subsets.dropna(subset=["score"])
-    marks = pd.DataFrame(columns=["model", "layer", "task", "category"])
-    marks = marks if saturation is None else saturation
+def _subsets(tables: Tables) -> Iterator[Planned]:
+    if "subsets" not in tables:
+        return
+    known = tables["subsets"].dropna(subset=["score"])
+    marks = tables.get("saturation", NONE)
     for (model, task), rows in known.groupby(["model", "task"], sort=False):
         layers = list(rows["layer"].drop_duplicates())
         of_model = marks[(marks["model"] == model) & (marks["task"] == task)]
@@ -139,7 +144,8 @@ def _draw_subsets(
     return ax
 
 
-def _per_unit(concepts: pd.DataFrame, units: dict[str, dict[str, int]]) -> Iterator[Planned]:
+def _per_unit(tables: Tables) -> Iterator[Planned]:
+    concepts, units = tables.get("concepts", NONE), _units(tables.get("units"))
     for model, tasks in _tasks(concepts).items():
         draws: list[Draw] = [
             partial(_draw_per_unit, concepts, task, model, units.get(model)) for task in tasks
@@ -161,7 +167,8 @@ def _draw_per_unit(
     return ax
 
 
-def _models(concepts: pd.DataFrame) -> Iterator[Planned]:
+def _models(tables: Tables) -> Iterator[Planned]:
+    concepts = tables.get("concepts", NONE)
     known = concepts.dropna(subset=["probe_score", "best_unit_score"])
     tasks = [t for t in TASKS if t in set(known["task"])]
     if not tasks:
@@ -182,10 +189,12 @@ def _draw_models(concepts: pd.DataFrame, task: str, ax: "Axes") -> "Axes":
     return plots.plot_models(concepts, task, ax=ax)
 
 
-def _distributions(
-    per_image: pd.DataFrame, distributions: pd.DataFrame | None
-) -> Iterator[Planned]:
-    known = per_image.dropna(subset=["iou_probe"])
+def _distributions(tables: Tables) -> Iterator[Planned]:
+    if "per_image" not in tables:
+        return
+    known, distributions = (
+        tables["per_image"].dropna(subset=["iou_probe"]), tables.get("distributions"),
+    )  # fmt: skip
     for model, of_model in known.groupby("model", sort=False):
         layer = of_model.groupby("layer", sort=False)["iou_probe"].mean().idxmax()
         rows = of_model[of_model["layer"] == layer]
@@ -226,8 +235,9 @@ def _draw_zero_shares(rows: pd.DataFrame, ax: "Axes") -> "Axes":
     return plots_overlap.plot_zero_shares(rows, ax=ax)
 
 
-def _controls(concepts: pd.DataFrame) -> Iterator[Planned]:
-    for task in TASKS:
+def _controls(tables: Tables) -> Iterator[Planned]:
+    concepts = tables.get("concepts", NONE)
+    for task in TASKS if len(concepts) else ():
         for model, layer in best_layers(concepts, task).items():
             rows = plots.scored(concepts, task)
             rows = rows[(rows["model"] == model) & (rows["layer"] == layer)]
@@ -258,3 +268,16 @@ def _draw_controls(rows: pd.DataFrame, ax: "Axes") -> "Axes":
 def _scores(tasks: Sequence[str]) -> str:
     """What the panels' rows show."""
     return " (top) and ".join(SCORE[t] for t in tasks) + (" (bottom)" if len(tasks) > 1 else "")
+
+
+PLANS: tuple[Callable[[Tables], Iterator[Planned]], ...] = (
+    _by_category,
+    _subsets,
+    _per_unit,
+    _models,
+    _distributions,
+    planned_overlap,
+    planned_comparison,
+    planned_effects,
+    _controls,
+)

@@ -1,6 +1,7 @@
 """Planned figures, and panels in rows with one legend."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 DPI = 150
 LEGEND = 1.1  # inches of an entry
 Draw = Callable[["Axes"], "Axes"]
+#: A context for a part of what is drawn, by its name: it may keep a failure from ending the rest.
+Part = Callable[[str], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Planned:
     title: str
     caption: str
     draw: Callable[[], "Figure"]
+
+
+def whole(name: str) -> AbstractContextManager[object]:
+    """The context of a part without which nothing is drawn: what fails ends it all."""
+    return nullcontext(name)
 
 
 def save_figure(figure: "Figure | SubFigure", path: Path) -> None:

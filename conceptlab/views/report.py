@@ -1,5 +1,6 @@
 """The report of a run: one standalone HTML file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,21 @@ from conceptlab.views.effects import effects_of
 from conceptlab.views.figures import planned
 from conceptlab.views.look import PIXELS, look_of
 from conceptlab.views.pages import concept_pages, data_uri, overview, too_few, unit_rows
-from conceptlab.views.panels import DPI
+from conceptlab.views.panels import DPI, Part, whole
 from conceptlab.views.polysemanticity import polysemanticity_of
 from conceptlab.views.sections import EFFECTS, EMBEDDING, LOOK, OVERLAP, sections
 from conceptlab.views.style import SCORE, TASKS
 from conceptlab.views.tables import read_examples, read_json, read_tables
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, part: Part = whole) -> Path:
     """Write `report.html` from whatever a run folder holds; it needs no network.
 
     Args:
         run: the run folder, with `tables/` and, where there are, figures (see
             `conceptlab.views.figures.write_figures`), examples and a manifest.
+        part: what becomes of a section that fails; see `conceptlab.views.panels.Part`. The page is
+            then without it.
 
     Returns:
         The file.
@@ -38,43 +41,50 @@ def write_report(run: Path) -> Path:
         loader=PackageLoader("conceptlab.views"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    page = environment.get_template("report.html.j2").render(**_content(run))
+    page = environment.get_template("report.html.j2").render(**_content(run, part))
     path = run / "report.html"
     write_text(path, page)
     return path
 
 
-def _content(run: Path) -> dict[str, Any]:
+def _content(run: Path, part: Part) -> dict[str, Any]:
     tables = read_tables(run)
     manifest = read_json(run / "manifest.json", {})
     examples = read_examples(run)
     concepts = tables.get("concepts", pd.DataFrame())
     summary = tables.get("summary")
     settings = run / "study.toml"
-    return {
+    makers: dict[str, Callable[[], Any]] = {
+        "steps": lambda: _steps(manifest),
+        "summary": lambda: table_of(summary),
+        "reading": lambda: _reading(summary),
+        "figures": lambda: _figures(run, tables, part),
+        "overview": lambda: overview(concepts),
+        "pages": lambda: concept_pages(tables, examples),
+        "units": lambda: unit_rows(examples),
+        "overlap": lambda: sections(tables, OVERLAP),
+        "embedding": lambda: sections(tables, EMBEDDING),
+        "look": lambda: look_of(run, tables),
+        "look_tables": lambda: sections(tables, LOOK),
+        "polysemanticity": lambda: polysemanticity_of(run, tables),
+        "effects": lambda: effects_of(run, tables),
+        "effect_tables": lambda: sections(tables, EFFECTS),
+        "detectors": lambda: table_of(_detectors(tables.get("detectors"))),
+        "adequate": lambda: _adequate(tables.get("comparison")),
+        "few": lambda: too_few(concepts),
+    }
+    content: dict[str, Any] = {
         "title": _title(settings, run),
         "size": _size(manifest),
         "facts": _facts(manifest),
         "settings": settings.read_text(encoding="utf-8") if settings.is_file() else "",
-        "steps": _steps(manifest),
-        "summary": table_of(summary),
-        "reading": _reading(summary),
-        "figures": _figures(run, tables),
-        "overview": overview(concepts),
-        "pages": concept_pages(tables, examples),
-        "units": unit_rows(examples),
-        "overlap": sections(tables, OVERLAP),
-        "embedding": sections(tables, EMBEDDING),
-        "look": look_of(run, tables),
-        "look_tables": sections(tables, LOOK),
-        "polysemanticity": polysemanticity_of(run, tables),
-        "effects": effects_of(run, tables),
-        "effect_tables": sections(tables, EFFECTS),
-        "detectors": table_of(_detectors(tables.get("detectors"))),
-        "adequate": _adequate(tables.get("comparison")),
-        "few": too_few(concepts),
         "unmade": table_of(tables.get("unmade")),
+        **dict.fromkeys(makers, ()),
     }
+    for name, make in makers.items():
+        with part(f"report {name.replace('_', ' ')}"):
+            content[name] = make()
+    return content
 
 
 def _adequate(comparison: pd.DataFrame | None) -> list[tuple[str, str]]:
@@ -93,12 +103,12 @@ def _title(settings: Path, run: Path) -> str:
     return run.resolve().name
 
 
-def _figures(run: Path, tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
+def _figures(run: Path, tables: dict[str, pd.DataFrame], part: Part) -> list[dict[str, Any]]:
     """The figures that the tables allow and that have been drawn, with titles and captions."""
     from PIL import Image
 
     found = []
-    for plan in planned(tables):
+    for plan in planned(tables, part):
         path = run / "figures" / f"{plan.name}.png"
         if path.is_file():
             with Image.open(path) as picture:

@@ -211,3 +211,38 @@ def test_a_table_that_cannot_be_read(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CacheError, match="cannot write in the run folder"):
         RunFolder(tmp_path / "file")
+
+
+def test_what_is_made_again_is_no_longer_among_what_could_not_be(tmp_path):
+    first = RunFolder(tmp_path)
+    for step in ("figure a", "figure b"):
+        with first.part("all", "all", step):
+            raise ValueError(step)
+    first.write_unmade()
+    second = RunFolder(tmp_path)
+    with second.part("all", "all", "figure a"):
+        pass
+    second.write_unmade()
+    assert read_table(tmp_path / "tables" / "unmade.csv")["step"].tolist() == ["figure b"]
+
+
+def test_a_table_that_a_run_could_not_make_is_not_that_of_an_earlier_one(tmp_path):
+    table, run = made().tables["scores"], RunFolder(tmp_path)
+    for name in ("scores", "zoom_by_concept", "nearest"):
+        run.table(name, table)
+    later = RunFolder(tmp_path)
+    later.table("scores", table)
+    later.forget_tables(["zoom"])
+    left = {path.stem for path in (tmp_path / "tables").iterdir()}
+    assert left == {"scores", "zoom_by_concept"}
+    require_undamaged(tmp_path)
+
+
+def test_the_same_tables_in_another_order_are_the_same_bytes(tmp_path):
+    for out, names in (("one", "abc"), ("two", "cab")):
+        run = RunFolder(tmp_path / out)
+        for name in names:
+            run.table(name, made().tables["scores"])
+    assert (tmp_path / "one/hashes.json").read_bytes() == (
+        tmp_path / "two/hashes.json"
+    ).read_bytes()

@@ -4,11 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from conceptlab.errors import InputError
+from conceptlab.study.folder import RunFolder
+from conceptlab.study.run import draw
 from conceptlab.views.figures import write_figures
 from conceptlab.views.report import write_report
 
@@ -144,3 +147,24 @@ def test_every_concept_of_the_table_has_a_page(page):
     concepts = pd.read_csv(page.parent / "tables" / "concepts.csv", keep_default_na=False)
     names = concepts["concept"].nunique()
     assert page.read_text().count('<section class="page"') == names
+
+
+def test_a_figure_and_a_section_that_cannot_be_drawn_leave_the_rest_and_are_named(run):
+    write_figures(run)
+    whole = {path.name for path in (run / "figures").iterdir()}
+    path = run / "tables" / "distances.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(row.rpartition(",")[0] + ",far" for row in rows)]) + "\n")
+    folder = RunFolder(run)
+    page = draw(folder).read_text()
+    failed = {step.removeprefix("figure ") for _, _, step in folder.unmade}
+    assert failed
+    assert all(name.startswith("figure10") for name in failed)
+    assert {path.stem for path in (run / "figures").iterdir()} == {
+        Path(name).stem for name in whole
+    } - failed
+    assert "What could not be made" in page
+    assert all(f"figure {name}" in page for name in failed)
+    path.write_text("\n".join([head, *rows]) + "\n")  # mended: nothing is named any more
+    assert "What could not be made" not in draw(RunFolder(run)).read_text()
+    assert {path.name for path in (run / "figures").iterdir()} == whole
