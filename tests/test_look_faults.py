@@ -269,7 +269,8 @@ class Classed(nn.Module):
     def forward(self, x):
         tokens = self.cut(x).flatten(2).transpose(1, 2)
         tokens = self.join(torch.cat([self.class_token.expand(len(x), -1, -1), tokens], 1))
-        tokens = self.last(self.mix(tokens.transpose(1, 2)).transpose(1, 2))
+        mixed = self.mix(tokens.transpose(1, 2)).transpose(1, 2)
+        tokens = self.last(tokens + mixed / 4)
         return self.head(tokens[:, 0])
 
 

@@ -16,6 +16,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from conceptlab.models.alone import alone
 from conceptlab.models.evaluation import evaluating
+from conceptlab.models.forward import forward
 from conceptlab.models.watch import watch
 from conceptlab.numerics.sketch import CELLS, FIXED, Sketch
 
@@ -111,7 +112,7 @@ def answers(model: "ProbedModel") -> list[float]:
     geometry = model.preprocessing.geometry
     fixed = list(fixed_pictures(geometry.resize or geometry.size).values())
     with torch.inference_mode(), _full_precision(model), evaluating(model.module):
-        returned = model.module(model.prepare(fixed))
+        returned = forward(model.module, model.prepare(fixed))
     parts = [part.float().cpu() for part in floating_parts(returned) if len(part) == len(fixed)]
     if not parts:
         return []

@@ -244,8 +244,8 @@ def _answer(outputs: Tensor, single: tuple[int, ...]) -> _Answer | Layout:
     found = [shares(ordered, axis) for axis in range(1, len(shape))]
     if not any((alive > 0).any() for _, alive in found):
         finite = bool(torch.isfinite(outputs).all())
-        why = SILENT if finite else "its values are not finite"
-        return Layout(reason=why)
+        why = "its values are not finite (check the weights and the preprocessing)"
+        return Layout(reason=SILENT if finite else why)
     return _Answer(order, sizes, [shared for shared, _ in found])
 
 

@@ -67,9 +67,11 @@ def shares(outputs: Tensor, axis: int) -> tuple[Shares, Shares]:
 
     Returns:
         (2, BANDS, size) of the rows' and of the columns' bands; each index's sum to 1 over the
-        bands, and all are equal where it is silent. And (size,) how much of it answers at all.
+        bands, and all are equal where it is silent. And (size,) how much of it answers at all;
+        values that are not finite answer nothing.
     """
     values = _thinned(outputs.detach(), axis).movedim(axis, 1).flatten(2).to(torch.float32)
+    values = torch.where(torch.isfinite(values), values, 0.0)
     change = (values[1:] - values[:1]).abs_().view(2, BANDS, *values.shape[1:])
     scale = values[0].abs().mean() * torch.finfo(outputs.dtype).eps
     floor = ROUNDING * BANDS * float(scale) + torch.finfo(torch.float32).tiny

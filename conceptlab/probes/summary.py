@@ -81,10 +81,11 @@ def scored_column(units: pd.DataFrame) -> str:
     Raises:
         InputError: it has none of them.
     """
-    for name in SCORED:
-        if name in units and (name == SCORED[-1] or not units[name].isin(["", np.nan]).all()):
-            return name
-    raise InputError(f"a table of units has a column {' or '.join(SCORED)}")
+    there = [name for name in SCORED if name in units]
+    if not there:
+        raise InputError(f"a table of units has a column {' or '.join(SCORED)}")
+    filled = [name for name in there if not units[name].isin(["", np.nan]).all()]
+    return (filled or there)[0]
 
 
 def read_units(path: str | Path) -> pd.DataFrame:
