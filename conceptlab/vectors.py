@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError, SpaceError
+from conceptlab.given import require_names, require_number
 from conceptlab.hdf5 import FormatError, array, attribute, dataset, parsed, sealed, text
 from conceptlab.keys import canonical, differences
 from conceptlab.numerics.sketch import Sketch
@@ -313,6 +314,7 @@ class ConceptVectors:
             rows = self.concepts.index.get_indexer(which.index)
         else:
             names = [which] if isinstance(which, str) else which
+            require_names(names, "a selection")
             rows = np.array([self.index(name) for name in names], dtype=int)
         return replace(
             self,
@@ -351,12 +353,11 @@ class ConceptVectors:
         Raises:
             InputError: an unknown concept, or one without a vector; a k below 1; a sum of nothing.
         """
-        if isinstance(plus, str) or isinstance(minus, str):
-            raise InputError("plus and minus take lists of concept names, not one string")
-        if not plus and not minus:
+        require_names(plus, "plus")
+        require_names(minus, "minus")
+        require_number(k, "k", 1)
+        if not len(plus) and not len(minus):
             raise InputError("arithmetic needs at least one concept")
-        if k < 1:
-            raise InputError(f"k is the number of concepts to return, at least 1; got {k}")
         rows, usable = unit_rows(self.weights), self.usable
         terms = [(self.index(name), 1.0) for name in plus]
         terms += [(self.index(name), -1.0) for name in minus]

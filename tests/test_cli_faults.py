@@ -205,7 +205,7 @@ def test_a_class_without_a_pixel_is_a_remark(conceptlab, tmp_path):
         ("[data", "s.toml is not TOML"),
         ("", "a study needs a table [data] and at least one [[models]]"),
         ("seeds = 3\n" + TABLES, "unknown field 'seeds'; nearest: seed"),
-        ("seed = -1\n" + TABLES, "a seed is a whole number from 0"),
+        ("seed = -1\n" + TABLES, "seed is a whole number of at least 0"),
         ("seed = true\n" + TABLES, "seed a whole number"),
         (TABLES + "layer = []", "unknown field 'layer' in [[models]]; nearest: layers"),
         (TABLES + "[segment]\nlos = 'x'", "unknown field 'los' in [segment]; nearest: loss"),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.errors import InputError
+from conceptlab.given import require_seed
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.vectors import Space
 
@@ -88,8 +89,7 @@ def sample(
             f"layer {activations.layer} has {height * width} positions in an image; cannot take "
             f"{per_image!r}"
         )
-    if not (isinstance(seed, int | np.integer) and seed >= 0):
-        raise InputError(f"seed is a whole number of at least 0; got {seed!r}")
+    require_seed(seed)
     images = _images(activations, per_image, most, split, seed)
     cells = _positions(len(activations), per_image, (height, width), seed)[images]
     values = np.empty((len(images) * per_image, activations.shape[1]), dtype=np.float32)

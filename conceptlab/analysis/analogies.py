@@ -16,8 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from conceptlab.analysis.directions import Directions, directions_of, require_number
+from conceptlab.analysis.directions import Directions, directions_of
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.intervals import ARCSINE, jackknife_bounds, mean_bounds
 from conceptlab.numerics.parallel import ordered_map
 
@@ -100,6 +101,7 @@ def analogies(
     Raises:
         InputError: an unknown concept, one without a vector, pairs that make no analogy.
     """
+    require_seed(seed)
     require_number(draws, "draws", 0)
     if within not in ("category", "all"):
         raise InputError(f"within is 'category' or 'all'; got {within!r}")

@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.sample import Sample, sample
-from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.erased_scores import require_pointwise
 from conceptlab.analysis.grid import (
     Cells,
@@ -26,6 +25,7 @@ from conceptlab.analysis.grid import (
 )
 from conceptlab.analysis.projection import plane
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Layout:
             require_number(getattr(self, name), name, 1)
         if self.most is not None:
             require_number(self.most, "most", 1)
-        require_number(self.seed, "seed", 0)
+        require_seed(self.seed)
         if not isinstance(self.grids, Sequence):
             raise InputError(f"grids are several numbers of cells, as (8, 16); got {self.grids!r}")
         for resolution in self.grids:

@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.analysis.atlas import Atlas
-from conceptlab.analysis.directions import require_number
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.testing import permutation_p
 from conceptlab.registry import near_matches
 
@@ -80,6 +80,7 @@ def compare_atlases(
     Raises:
         InputError: atlases without images or resolutions in common.
     """
+    require_seed(seed)
     require_number(draws, "draws", 1)
     one, other = (own.partition if isinstance(own, Atlas) else own for own in (a, b))
     if not np.isin(one["image"], other["image"]).any():

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.directions import require_number
 from conceptlab.errors import InputError, SpaceError
+from conceptlab.given import require_number
 from conceptlab.models.probed import ProbedModel, require_probed
 from conceptlab.models.steadiness import require_repeatable_scores
 from conceptlab.probes.cavs import Cavs

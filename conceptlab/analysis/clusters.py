@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.directions import directions_of, require_number
+from conceptlab.analysis.directions import directions_of
 from conceptlab.analysis.measured import drawn
 from conceptlab.errors import InputError
+from conceptlab.given import SEEDS, require_number, require_seed
 from conceptlab.numerics.testing import permutation_p
 
 Floats = NDArray[np.float64]
@@ -106,6 +107,7 @@ def clusters(
     Raises:
         InputError: fewer than three concepts, or more clusters than different vectors.
     """
+    require_seed(seed)
     require_number(draws, "draws", 0)
     if method not in ("kmeans", "ward"):
         raise InputError(f"method is 'kmeans' or 'ward'; got {method!r}")
@@ -215,7 +217,7 @@ def _stability(rows: Floats, labels: Integers, split: Split, seed: int) -> float
     for number, stream in enumerate(np.random.SeedSequence(seed).spawn(RESAMPLES)):
         chosen = np.sort(np.random.default_rng(stream).permutation(len(rows))[:size])
         if len(np.unique(rows[chosen].round(12), axis=0)) >= count:
-            again = split(rows[chosen], count, seed + 1 + number)
+            again = split(rows[chosen], count, (seed + 1 + number) % SEEDS)
             scores.append(adjusted_rand_score(labels[chosen], again))
     return float(np.mean(scores)) if scores else float("nan")
 

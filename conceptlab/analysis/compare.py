@@ -11,6 +11,7 @@ from conceptlab.analysis.distances import name_spaces
 from conceptlab.analysis.embedding import Which, items_of
 from conceptlab.analysis.measure import Measure
 from conceptlab.errors import InputError
+from conceptlab.given import require_names
 from conceptlab.registry import near_matches
 
 MEASURES: dict[str, Measure] = {
@@ -53,6 +54,7 @@ def compare(
     Raises:
         InputError: fewer than two spaces, an unknown measure, a pair with too little in common.
     """
+    require_names(measures, "measures")
     named = name_spaces(spaces)
     if len(named) < 2:
         raise InputError(f"a comparison is between two spaces or more; got {len(named)}")

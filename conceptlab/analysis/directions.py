@@ -114,16 +114,6 @@ def directions_of(vectors: Any, least: int, purpose: str) -> Directions:
     )  # fmt: skip
 
 
-def require_number(value: object, name: str, least: int) -> None:
-    """Refuse what is no whole number, or too small a one.
-
-    Raises:
-        InputError: naming the argument and what it may be.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} is a whole number of at least {least}; got {value!r}")
-
-
 def _some(names: Sequence[str]) -> str:
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

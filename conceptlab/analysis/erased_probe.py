@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from conceptlab.activations.labels import label_store
 from conceptlab.analysis.erased_scores import require_pointwise, require_units, top_units
 from conceptlab.errors import InputError
+from conceptlab.given import require_seed
 from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.logistic import Whitening, balanced_weights, fit_logistic
 from conceptlab.numerics.metrics import balanced_accuracy
@@ -83,6 +84,7 @@ def erased_probe(
         InputError: numbers that do not fit, or concepts that the data set does not have.
         SpaceError: vectors of another network or layer.
     """
+    require_seed(seed)
     _check(activations, vectors, units)
     store = label_store(activations, data)
     columns = _columns(store.concepts, vectors)

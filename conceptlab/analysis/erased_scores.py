@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.activations.pictures import Pictures, batches
-from conceptlab.analysis.directions import require_number
 from conceptlab.errors import InputError
+from conceptlab.given import require_number
 from conceptlab.models.ablation import (
     away,
     exactness,

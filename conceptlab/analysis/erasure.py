@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.activations.pictures import Pictures
-from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.erased_scores import (
     Asking,
     Outcome,
@@ -27,6 +26,7 @@ from conceptlab.analysis.erased_scores import (
 )
 from conceptlab.analysis.sensitivity import random_rows
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.models.outputs import Output, class_name
 from conceptlab.models.probed import require_probed
 from conceptlab.models.rest import rest_of
@@ -153,6 +153,7 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         InputError: fewer than two images of a class, an unknown class, numbers that do not fit.
         SpaceError: vectors of another network or layer.
     """
+    require_seed(seed)
     require_probed(model, "erase")
     if isinstance(vectors, Cavs):
         vectors, random = vectors.vectors, vectors

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.activations.patches import patches
-from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.targets import By, Floats, Targets, targets_of
 from conceptlab.errors import ActivationError, CacheError, InputError
+from conceptlab.given import require_number
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.resample import upsample
 from conceptlab.numerics.running import tail_count

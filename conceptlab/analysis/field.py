@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.activations.patches import require_pictures
-from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.exemplars import Exemplars
 from conceptlab.analysis.targets import Targets
 from conceptlab.errors import InputError
+from conceptlab.given import require_number
 from conceptlab.models.occlusion import occluded
 from conceptlab.numerics.resample import upsample
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from conceptlab.analysis.embedding import Items, Which, matched
 from conceptlab.analysis.measured import Measured, drawn
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.intervals import FISHER, Scale, jackknife_bounds
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.serial import effective_number
@@ -84,6 +85,8 @@ class Measure:
         asks whether the sides agree more than so. Of more than `LARGE` items, `SAMPLE` drawn by the
         seed stand for all in both, and the interval is narrowed accordingly.
         """
+        require_number(draws, "draws", 0)
+        require_seed(seed)
         sides = matched({"the first": a, "the second": b}, concepts, self.least)
         first, second = sides.values()
         count = first.count

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from conceptlab.errors import InputError
 from conceptlab.numerics.parallel import ordered_map
 
 Floats = NDArray[np.float64]
@@ -76,8 +75,6 @@ def drawn(
     Raises:
         InputError: a negative number.
     """
-    if draws < 0:
-        raise InputError(f"draws is a number of permutations, 0 for none; got {draws}")
     seeds = np.random.SeedSequence(seed).spawn(draws)
     values = ordered_map(lambda s: draw(np.random.default_rng(s)), seeds)
     return np.array(

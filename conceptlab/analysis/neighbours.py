@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from conceptlab.analysis.directions import Directions, directions_of, require_number
+from conceptlab.analysis.directions import Directions, directions_of
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.decorrelate import uncorrelated_axes
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.testing import benjamini_hochberg, permutation_p
@@ -62,6 +63,7 @@ def neighbours(
         InputError: fewer than two concepts (three where they are centred) with a vector.
     """
     require_number(k, "k", 1)
+    require_seed(seed)
     require_number(draws, "draws", 0)
     space = directions_of(vectors, 3 if center else 2, "finding neighbours")
     k = min(k, len(space) - 1)

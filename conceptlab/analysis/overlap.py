@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.intervals import FISHER, studentised
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.testing import benjamini_hochberg, holm, permutation_p
@@ -82,6 +83,8 @@ def unit_agreement(
     from scipy.stats import rankdata
     from scipy.stats import t as student
 
+    require_number(draws, "draws", 0)
+    require_seed(seed)
     rows, scores = _aligned(vectors, units)
     weights = vectors.weights[rows]
     count = scores.shape[1]

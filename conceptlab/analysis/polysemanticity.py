@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.exemplars import exemplars
 from conceptlab.analysis.kinds import FEWEST, KindCounter
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def polysemanticity(
     """
     require_number(count, "count", LEAST)
     require_number(most, "most", 1)
-    require_number(seed, "seed", 0)
+    require_seed(seed)
     if packing is not None and len(packing.units) != activations.shape[1]:
         raise InputError(
             f"the packing knows {len(packing.units)} units and {activations.layer} has "

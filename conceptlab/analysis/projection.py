@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.directions import directions_of, require_number
+from conceptlab.analysis.directions import directions_of
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 
 Floats = NDArray[np.float64]
 METHODS = ("umap", "tsne", "pca")
@@ -63,6 +64,7 @@ def project(
     Raises:
         InputError: fewer than five concepts with a vector, an unknown method, no umap-learn.
     """
+    require_seed(seed)
     require_number(neighbours, "neighbours", 2)
     if method not in METHODS:
         raise InputError(f"method is one of {', '.join(METHODS)}; got {method!r}")

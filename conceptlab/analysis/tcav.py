@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from conceptlab.analysis.sensitivity import Sums, measure, with_random
 from conceptlab.errors import InputError
+from conceptlab.given import require_seed
 from conceptlab.numerics.intervals import mean_bounds
 from conceptlab.numerics.serial import effective_rows
 from conceptlab.numerics.testing import (
@@ -107,6 +108,7 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
     """
     from conceptlab.models.probed import require_probed
 
+    require_seed(seed)
     require_probed(model, "tcav")
     given = _given(model, vectors, layer)
     if not images:

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.directions import require_number
 from conceptlab.analysis.distances import EmbeddingDistances, embedding_distance
 from conceptlab.analysis.embedding import Items, Which, matched
 from conceptlab.analysis.relabel import relabelling
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.vectors import index_of, qualified_names, unit_rows
 
 Floats = NDArray[np.float64]
@@ -158,6 +158,8 @@ def zoom(
         InputError: fewer than two networks, one without runs, a run that is given twice, concepts
             that differ.
     """
+    require_number(draws, "draws", 0)
+    require_seed(seed)
     if not isinstance(networks, Mapping) or len(networks) < 2:
         raise InputError("zoom compares two networks or more, each by its name")
     runs = {str(name): _runs(str(name), given) for name, given in networks.items()}

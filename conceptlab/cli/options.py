@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from conceptlab.errors import InputError
+from conceptlab.given import SEEDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from conceptlab.data.base import ProbeDataset
     from conceptlab.models.probed import ProbedModel
 
-LAST_SEED = 2**32 - 1
+LAST_SEED = SEEDS - 1
 
 
 @dataclass

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from conceptlab.errors import InputError, ModelError
+from conceptlab.given import require_seed
 from conceptlab.models import builtin, file, timm, torchvision
 from conceptlab.models.probed import Preprocessing, ProbedModel
 from conceptlab.models.source import SOURCES, Built
@@ -63,6 +64,7 @@ def load_model(  # noqa: PLR0913 (the contract's own)
         InputError: an unknown source, a setting that makes no sense.
         ModelError: the network cannot be built, or its weights do not fit.
     """
+    require_seed(seed)
     with _BUILDING, torch.inference_mode(False), _seeded(seed):
         built = _sized(_build(spec, size, weights, untrained), size)
     if weights is not None and not untrained:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.probes.bundle import Bundle
 from conceptlab.probes.cav_sets import (
     FEWEST,
@@ -90,6 +91,9 @@ class Drawing:
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        require_seed(self.seed)
+        for name in ("random", "examples", "redraws"):
+            require_number(getattr(self, name), name, 0)
         if self.random < FEWEST_RANDOM:
             many = "one random counterpart" if self.random == 1 else f"{self.random} random sets"
             raise InputError(
@@ -103,8 +107,6 @@ class Drawing:
             )
         if self.examples < FEWEST:
             raise InputError(f"examples is at least {FEWEST}; got {self.examples}")
-        if self.redraws < 0:
-            raise InputError(f"redraws is at least 0; got {self.redraws}")
 
 
 def collect(

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.labels import label_store
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.intervals import balanced_bounds
 from conceptlab.numerics.logistic import (
@@ -83,6 +84,8 @@ class ClassificationProbe(BaseProbe):
         shuffle: bool = False,
         seed: int = 0,
     ) -> None:
+        require_seed(seed)
+        require_number(min_examples, "min_examples", 1)
         self.min_examples = min_examples
         self.label_size = label_size
         self.shuffle = shuffle

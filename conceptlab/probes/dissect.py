@@ -16,6 +16,7 @@ from conceptlab.activations.active import active_set
 from conceptlab.activations.labels import label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.metrics import iou
 from conceptlab.probes.summary import detector_counts, unit_labels
 from conceptlab.probes.tally import Counts, tally, unit_iou
@@ -234,6 +235,8 @@ def chance_of_best(
         A row per concept: concept, category, chance (mean over permutations), chance_high (their
         largest).
     """
+    require_number(permutations, "permutations", 1)
+    require_seed(seed)
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
     generator = np.random.default_rng(seed)

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.lasso import nonnegative_lasso
 from conceptlab.probes.moments import Moments, moments, total
 from conceptlab.probes.pixels import split_rows
@@ -98,6 +99,8 @@ def pack_units(
         InputError: data without pixel-level concepts, fewer than 20 training images, activations of
             another data set.
     """
+    require_seed(seed)
+    require_number(min_examples, "min_examples", 1)
     if not 0 <= least < 1:
         raise InputError(f"least is a share from 0 to below 1; got {least}")
     labels = label_store(activations, data, label_size)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.hdf5 import array, sealed, text
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectorfile import vectors_file
@@ -125,8 +126,9 @@ class ResampledProbe:
     def __init__(
         self, probe: Redrawable, draws: int = 50, block: int = 5, *, seed: int = 0
     ) -> None:
-        if draws < 2 or block < 1:
-            raise InputError(f"draws is at least 2 and block at least 1; got {draws} and {block}")
+        require_number(draws, "draws", 2)
+        require_number(block, "block", 1)
+        require_seed(seed)
         self.probe, self.draws, self.block, self.seed = probe, draws, block, seed
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

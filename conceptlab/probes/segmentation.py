@@ -18,6 +18,7 @@ from conceptlab.activations.inputs import KEPT, RawMaps
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
+from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
 from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe
@@ -96,6 +97,8 @@ class SegmentationProbe(BaseProbe):
             raise InputError(f"inputs is one of {', '.join(INPUTS)}; got {inputs!r}")
         if (loss, inputs) == ("net2vec", "raw"):
             raise InputError("loss='net2vec' is the paper's, of thresholded units: inputs='binary'")
+        require_seed(seed)
+        require_number(min_examples, "min_examples", 1)
         self.loss = loss
         self.inputs = inputs
         self.tau = tau

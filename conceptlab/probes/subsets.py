@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.given import require_number
 from conceptlab.probes.basis import Basis
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.pixels import split_rows
@@ -76,7 +77,9 @@ def subset_scores(
         InputError: an F outside 1..K - 1.
     """
     units = activations.shape[1]
-    wrong = [f for f in sizes if not 0 < f < units]
+    for size in sizes:
+        require_number(size, "a number of units", 1)
+    wrong = [f for f in sizes if f >= units]
     if wrong:
         raise InputError(f"{wrong[0]} is no number of units below the layer's {units}")
     ranking = unit_ranking(probe.vectors, activations)

@@ -14,6 +14,7 @@ from conceptlab.analysis.compare import MEASURES
 from conceptlab.analysis.polysemanticity import LEAST
 from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
+from conceptlab.given import require_seed
 from conceptlab.numerics.geometry import FITS
 from conceptlab.probes.cav_train import Settings
 from conceptlab.probes.cavs import Drawing
@@ -25,7 +26,6 @@ CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
 ICONS = ("patches", "optimised")
 #: What tables and files call the segmentation probe of each kind of inputs.
 SEGMENT_TASKS = {"binary": "segment", "raw": "segment-raw"}
-SEEDS = 2**32  # what every generator takes
 
 
 @dataclass(frozen=True)
@@ -331,8 +331,7 @@ class Study:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise InputError("the study's name is empty")
-        if not 0 <= self.seed < SEEDS:
-            raise InputError(f"a seed is a whole number from 0 to {SEEDS - 1}; got {self.seed}")
+        require_seed(self.seed)
         titles = [model.title for model in self.models]
         for title in titles:
             if titles.count(title) > 1:

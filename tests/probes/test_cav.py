@@ -203,7 +203,7 @@ def test_too_few_images_of_a_concept(scenes):
         ({"classifier": "tree"}, "classifier is one of ridge, logistic, svm, difference; got"),
         ({"penalty": -1}, "penalty is at least 1e-09"),
         ({"examples": 1}, "examples is at least 2; got 1"),
-        ({"redraws": -2}, "redraws is at least 0; got -2"),
+        ({"redraws": -2}, "redraws is a whole number of at least 0; got -2"),
         ({"against": "a", "random": 6}, "relative CAVs take at least 8 random sets"),
     ],
 )

@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same():
         (("random", 3, 50, 10, 0), "3 random sets cannot say"),
         (("sky", 7, 50, 10, 0), "relative CAVs take at least 8 random sets; got 7"),
         (("random", 50, 1, 10, 0), "examples is at least 2; got 1"),
-        (("random", 50, 50, -1, 0), "redraws is at least 0; got -1"),
+        (("random", 50, 50, -1, 0), "redraws is a whole number of at least 0; got -1"),
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense(settings, say):

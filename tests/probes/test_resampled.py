@@ -169,7 +169,7 @@ def test_a_distribution_travels_in_a_file(fitted, tmp_path):
 
 def test_bad_input_is_refused_in_a_sentence(fitted, toy):
     probe, acts, data = fitted("classify")
-    with pytest.raises(InputError, match="draws is at least 2 and block at least 1; got 1 and 5"):
+    with pytest.raises(InputError, match="draws is a whole number of at least 2; got 1"):
         ResampledProbe(probe, draws=1)
     with pytest.raises(InputError, match="not fitted yet"):
         ResampledProbe(ClassificationProbe()).fit(acts, data)
