@@ -159,6 +159,24 @@ def test_image_level_concepts_have_rows_where_asked(answer, place):
     answer("dissect", MODEL, DATA, *LAYER, "--out", "i", "--image-level")
     units = pd.read_csv(place / "i" / "tables" / "units.csv")
     assert {"scene", "texture"} <= set(units["category"])
+    best = pd.read_csv(next((place / "i" / "steps").rglob("best.csv"))).query("category == 'scene'")
+    assert (best["n"] > 0).any()
+    assert best.loc[best["n"] > 0, "score"].notna().all()
+    merged = best.merge(units, on=["concept", "unit"])
+    assert merged.loc[merged["n"] > 0, "score"].equals(merged.loc[merged["n"] > 0, "iou_val"])
+
+
+def test_scores_of_another_split_stand_under_its_name(answer, place):
+    found = answer(
+        "probe", "segment", MODEL, DATA, *LAYER, "--out", "other split", "--split", "test"
+    )
+    assert {row["split"] for row in found} == {"test"}
+    tables = place / "other split" / "tables"
+    units, concepts = (pd.read_csv(tables / f"{name}.csv") for name in ("units", "concepts"))
+    assert [c for c in units.columns if c.startswith("iou_")] == ["iou_train", "iou_test"]
+    assert concepts["n_val"].isna().all()
+    n = {row["concept"]: row["n"] for row in found}
+    assert dict(zip(concepts["concept"], concepts["n_test"], strict=True)) == n
 
 
 def test_probes_share_a_run_folder_and_a_report_shows_it(conceptlab, answer, place):
