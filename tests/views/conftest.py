@@ -359,7 +359,6 @@ def write_run(folder):
         "saturation": saturation(subsets),
         "distributions": iou_distribution(per_image), **_overlap(rng), **_pairs(),
         **_effects(rng), **_looks(),
-        "unmade": pd.DataFrame([{"model": "m", "layer": "l", "step": "atlas", "reason": "why"}]),
     }  # fmt: skip
     (folder / "tables").mkdir(parents=True)
     for name, table in tables.items():

@@ -11,7 +11,7 @@ from .conftest import CONCEPTS
 
 def test_every_table_is_read_and_texts_stay_texts(run):
     tables = read_tables(run)
-    assert set(tables) == set(WANTED)
+    assert set(tables) == set(WANTED) - {"unmade"}  # only where a part failed
     assert set(tables["concepts"]["concept"]) == set(CONCEPTS)
     assert tables["concepts"]["note"].isin(["", "too few examples"]).all()
     assert tables["concepts"]["probe_score"].dtype == float
@@ -22,7 +22,7 @@ def test_tables_that_are_not_there_or_empty_are_left_out(run):
     (run / "tables" / "summary.csv").write_text("")
     header = (run / "tables" / "nearest.csv").read_text().splitlines()[0]
     (run / "tables" / "nearest.csv").write_text(header + "\n")
-    assert set(WANTED) - set(read_tables(run)) == {"units", "summary", "nearest"}
+    assert set(WANTED) - set(read_tables(run)) == {"units", "summary", "nearest", "unmade"}
 
 
 def test_a_column_that_a_run_may_leave_out_is_read_as_missing(run):
