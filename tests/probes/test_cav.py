@@ -201,7 +201,7 @@ def test_too_few_images_of_a_concept(scenes):
         ({"random": 1}, "one random counterpart cannot say"),
         ({"form": "maps"}, "form is one of pooled, positions, flattened; got 'maps'"),
         ({"classifier": "tree"}, "classifier is one of ridge, logistic, svm, difference; got"),
-        ({"penalty": -1}, "penalty is at least 0.0001"),
+        ({"penalty": -1}, "penalty is at least 0.001"),
         ({"examples": 1}, "examples is at least 2; got 1"),
         ({"redraws": -2}, "redraws is a whole number of at least 0; got -2"),
         ({"against": "a", "random": 6}, "relative CAVs take at least 8 random sets"),

@@ -210,9 +210,9 @@ def test_settings_that_make_no_sense():
     for bad, say in (
         (("ridge", "maps", 0.1), "form is one of pooled, positions, flattened; got 'maps'"),
         (("tree", "pooled", 0.1), "classifier is one of ridge, logistic, svm, difference"),
-        (("ridge", "pooled", 0.0), "penalty is at least 0.0001"),
-        (("ridge", "pooled", 1e-7), "penalty is at least 0.0001, or rounding decides; got 1e-07"),
-        (("ridge", "pooled", float("nan")), "penalty is at least 0.0001"),
+        (("ridge", "pooled", 0.0), "penalty is at least 0.001"),
+        (("ridge", "pooled", 1e-7), "penalty is at least 0.001, or rounding decides; got 1e-07"),
+        (("ridge", "pooled", float("nan")), "penalty is at least 0.001"),
     ):
         with pytest.raises(InputError, match=say):
             Settings(*bad)
@@ -228,11 +228,11 @@ def test_a_concepts_set_is_the_same_for_all_counterparts():
 @pytest.mark.parametrize("classifier", ["ridge", "logistic", "svm"])
 def test_the_smallest_penalty_is_solved_in_double_precision(form, classifier):
     samples, plan = outputs(), planned(redraws=1)
-    (found,) = train(samples, [plan], Settings(classifier, form, 1e-4))
-    assert_allclose(np.linalg.norm(directions(found), axis=1), 1, rtol=5e-3)
+    (found,) = train(samples, [plan], Settings(classifier, form, 1e-3))
+    assert_allclose(np.linalg.norm(directions(found), axis=1), 1, rtol=5e-4)
     assert np.isfinite(found.bias).all()
     if (classifier, form) == ("ridge", "pooled"):
         used = np.unique(np.concatenate([plan.positive.ravel(), plan.negative.ravel()]))
-        weights, biases = by_hand(samples.pooled(np.arange(260)), plan, used, "ridge", 1e-4)
-        assert_allclose(directions(found), weights, atol=6e-3)
-        assert_allclose(found.bias, biases, atol=3e-2)
+        weights, biases = by_hand(samples.pooled(np.arange(260)), plan, used, "ridge", 1e-3)
+        assert_allclose(directions(found), weights, atol=1e-3)
+        assert_allclose(found.bias, biases, atol=1e-2)
