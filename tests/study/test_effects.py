@@ -12,7 +12,8 @@ from conceptlab.vectors import ConceptVectors
 
 def table(studied, name):
     path = studied / "tables" / f"{name}.csv"
-    return pd.read_csv(path, keep_default_na=False, na_values={"p_value": [""], "effect": [""]})
+    numbers = ("p_value", "effect", "low", "high", "score")
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
 
 
 def test_tcav_of_cavs_and_of_both_probes_for_every_layer(studied):
@@ -26,8 +27,10 @@ def test_tcav_of_cavs_and_of_both_probes_for_every_layer(studied):
     assert set(found["class"]) == {"street", "kitchen"}
     assert (found["n"] <= 6).all()
     assert found["score"].between(0, 1).all()
-    assert (found["low"] <= found["score"] + 1e-6).all()
-    assert (found["high"] >= found["score"] - 1e-6).all()
+    told = found.dropna(subset=["low", "high"])  # few pictures may tell no interval
+    assert len(told) > len(found) / 2
+    assert (told["low"] <= told["score"] + 1e-6).all()
+    assert (told["high"] >= told["score"] - 1e-6).all()
     assert found["p_value"].dropna().between(0, 1).all()
     saved = ConceptVectors.load(studied / "vectors" / "sceneres" / "stages.2" / "cav.h5")
     assert saved.kind == "cav"
@@ -72,7 +75,7 @@ def test_steps_are_recorded_with_their_classes(studied):
         (studied / "steps/scenenet/features.17/tcav/step.json").read_text(encoding="utf-8")
     )
     assert set(step["settings"]["classes"]) == {"street", "kitchen"}
-    assert step["settings"]["cavs"]["random"] == 6
+    assert step["settings"]["settings"]["tcav.random"] == 6
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
