@@ -88,7 +88,7 @@ def others(value):
         yield from (word for word in WORDS if word != value)
     elif isinstance(value, tuple):
         yield (3,)
-        yield ("rsa-pearson",)
+        yield from (("rsa-pearson",), ("raw",))
     elif isinstance(value, float):
         yield from (value / 2, value + 0.25)
     else:
