@@ -167,6 +167,7 @@ tau = {tau}
 sizes = []
 min_examples = 5
 shuffle_control = false
+plain_control = false
 [classify]
 sizes = []
 min_examples = 5
