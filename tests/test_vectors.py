@@ -60,7 +60,7 @@ def test_shared_names_are_told_apart_by_category():
 
 
 def test_one_string_in_place_of_a_list_is_an_error():
-    with pytest.raises(InputError, match="lists"):
+    with pytest.raises(InputError, match="plus is a list of names"):
         make(np.eye(3)).arithmetic("c0")
     with pytest.raises(InputError, match="at least 1; got -1"):
         make(np.eye(3)).arithmetic(["c0"], k=-1)
