@@ -107,7 +107,8 @@ def test_data_prepare_keeps_label_maps(answer, place):
 def test_dry_run_says_bytes_and_writes_nothing(answer, tmp_path):
     cache = tmp_path / "none"
     said = answer("extract", MODEL, DATA, *LAYER, "--cache", cache, "--dry-run")
-    assert said["bytes"] == said["missing_bytes"] == 60 * 96 * (8 * 8 * 2 + 4)
+    sketch = 8 * 2 * 96 * 4 * 4 * 4  # what the layer gives for eight pictures
+    assert said["bytes"] == said["missing_bytes"] == 60 * 96 * (8 * 8 * 2 + 4) + sketch
     assert said["expected_seconds"] >= 0
     assert said["free_bytes"] > 0
     assert said["layers"] == ["features.17"]
@@ -160,8 +161,9 @@ def test_image_level_concepts_have_rows_where_asked(answer, place):
     units = pd.read_csv(place / "i" / "tables" / "units.csv")
     assert {"scene", "texture"} <= set(units["category"])
     best = pd.read_csv(next((place / "i" / "steps").rglob("best.csv"))).query("category == 'scene'")
-    assert (best["n"] > 0).any()
-    assert best.loc[best["n"] > 0, "score"].notna().all()
+    known = best[(best["n"] > 0) & (best["unit"] >= 0)]  # a unit is chosen on train
+    assert len(known) > 0
+    assert known["score"].notna().all()
     merged = best.merge(units, on=["concept", "unit"])
     assert merged.loc[merged["n"] > 0, "score"].equals(merged.loc[merged["n"] > 0, "iou_val"])
 
