@@ -244,7 +244,7 @@ def test_the_seed_of_the_command_line_goes_before_the_study_s(conceptlab, answer
     assert answer("run", "seeded.toml", "--dry-run")["study"]["seed"] == 4
     said = answer("run", "seeded.toml", "--dry-run", "--seed", 0)
     assert (said["study"]["seed"], said["study"]["name"]) == (0, "seeded")
-    assert said["extractions"][0]["bytes"] == 60 * 96 * (8 * 8 * 2 + 4)
+    assert said["extractions"][0]["bytes"] == 60 * 96 * (8 * 8 * 2 + 4) + 8 * 2 * 96 * 64
     code, out, _ = conceptlab("run", "seeded.toml", "--dry-run")
     assert code == 0
     assert "[dissect]\ntau = 0.005\n" in out
