@@ -31,6 +31,7 @@ class Directions:
         categories: (n,) their categories.
         known: all concepts that were given, columns name, category.
         places: (n,) the row of each in `known`.
+        lengths: (n,) of the vectors as they were given, over the longest.
     """
 
     rows: Floats
@@ -38,6 +39,7 @@ class Directions:
     categories: list[str]
     known: pd.DataFrame
     places: NDArray[np.int64]
+    lengths: Floats
 
     def __len__(self) -> int:
         """The number n of concepts that have a vector."""
@@ -108,9 +110,11 @@ def directions_of(vectors: Any, least: int, purpose: str) -> Directions:
         raise InputError(
             f"{purpose} needs at least {least} concepts that have a vector; got {len(places)}"
         )
+    given = np.asarray(weights[places], dtype=np.float64)
+    lengths = np.linalg.norm(given / np.abs(given).max(), axis=1)
     return Directions(
-        unit_rows(weights[places]), [names[p] for p in places],
-        known["category"].iloc[places].tolist(), known, places,
+        unit_rows(given), [names[p] for p in places], known["category"].iloc[places].tolist(),
+        known, places, lengths / lengths.max(),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 Fong & Vedaldi 2018, section 5.3.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,19 @@ from tqdm.auto import tqdm
 from conceptlab.analysis.directions import Directions, directions_of
 from conceptlab.errors import InputError
 from conceptlab.given import require_number, require_seed
-from conceptlab.numerics.decorrelate import uncorrelated_axes
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.testing import benjamini_hochberg, permutation_p
 from conceptlab.vectors import ConceptVectors, unit_rows
 
 Floats = NDArray[np.float64]
-CELLS = 2_000_000  # cosines of queries with other signs held at a time
-FOLDS = 10  # of concepts at least: the axes of each are learned from the others
-WORK = 20_000_000  # of K^3, that may be spent on more folds
-UNTESTED = "no sign changes the cosine: there is nothing to test"
+CELLS = 2_000_000  # cosines held at a time
+ROUNDED = 1e-12  # of the largest singular value: smaller ones are rounding
+EVEN = 1e-6  # of a length: lengths that differ by less are one
+UNTESTED = "every rotation gives this cosine: there is nothing to test"
+LENGTHS = (
+    "all vectors are of one length, and the test goes by lengths as the probe gave them: give the "
+    "vectors before they were normalised"
+)
 SLOW = 2.0  # seconds after which a bar is worth showing
 
 
@@ -33,23 +36,24 @@ def neighbours(
 ) -> pd.DataFrame:
     """The k nearest concepts of every concept, and whether they are nearer than chance.
 
-    The test holds the other vectors fixed and draws the query anew, in three ways; the p-value is
-    the largest of the three, so that it holds where one of them does. Its statistic is the cosine
-    of the r-th nearest among all others: having picked the best of many is part of the null. The
-    query's coordinates get random signs, which keep the size of each, so units may weigh as
-    unequally as they will, and tails be heavy: (1) along the units; (2) along the axes in which
-    the other concepts do not correlate (`conceptlab.numerics.decorrelate`), the units again
-    where concepts are too few to say otherwise. (3) It is normal along these axes, with the others'
-    spread, which allows for axes that few concepts do not tell well. Unrelated vectors are so
-    called near in 0.2 to 5 % of cases at 5 %: fewest where axes have to be learned from few
-    concepts, see `analyses/benchmarks/permutation_levels.py`. A direction that all vectors share is
-    such an axis, and its sign chance; `center=True` takes it out of the cosines as well. Phipson &
-    Smyth 2010: the given vector counts as one draw.
+    A rotation test (Wedderburn 1975; Langsrud 2005, "Rotation tests"). The null hypothesis: the
+    vectors, lengths included, are independent draws of one normal law about the origin (about any
+    mean with `center=True`), whatever its covariance. That is what probes give of concepts that
+    have nothing to do with the images: one covariance, that of the layer. Units may then weigh as
+    unequally and correlate as they will. Rotations of the concepts (the matrix of all vectors,
+    multiplied from the left by a random orthogonal one) keep the vectors' second moments and, under
+    that hypothesis, their law; so the p-value is exact, for any number of concepts and units. The
+    statistic is the cosine of the r-th nearest among all others: having picked the best of many is
+    part of the null. Phipson & Smyth 2010: the given vectors count as one draw.
+
+    Lengths that differ more than normal vectors' do, as of probes with few and with many images,
+    make the test conservative; those of vectors that were normalised are lost, and there is no
+    p-value. See `analyses/benchmarks/permutation_levels.py`.
 
     Args:
-        vectors: `ConceptVectors`, or an array (n, K).
+        vectors: `ConceptVectors`, or an array (n, K); not at unit length.
         k: neighbours of each.
-        draws: of each kind for each query; 0 for no test.
+        draws: rotations; 0 for no test.
         seed: of these.
         center: see each concept from the mean of the other unit vectors. The cosine of a with b
             then need not be that of b with a.
@@ -57,7 +61,7 @@ def neighbours(
     Returns:
         Columns concept, category, rank (from 1), neighbour, cosine, p_value, p_adjusted
         (Benjamini & Hochberg 1995, over the concepts, for each rank), note (why there is no
-        p-value: one-hot vectors of different units are at right angles whatever the signs).
+        p-value).
 
     Raises:
         InputError: fewer than two concepts (three where they are centred) with a vector.
@@ -67,136 +71,90 @@ def neighbours(
     require_number(draws, "draws", 0)
     space = directions_of(vectors, 3 if center else 2, "finding neighbours")
     k = min(k, len(space) - 1)
-    rng, shape = np.random.default_rng(seed), (draws, space.rows.shape[1])
-    folds = _folds(space)
-    search = _Search(
-        space.rows, k, rng.choice([-1.0, 1.0], shape), rng.normal(size=shape), center, folds,
-        _learned(space.rows, folds, center) if draws else [],
-    )  # fmt: skip
-    found = list(
-        tqdm(ordered_map(search.around, range(len(space))), desc="neighbours", total=len(space),
-             delay=SLOW, leave=False)
-    )  # fmt: skip
-    places, cosines, chances = (np.stack(part) for part in zip(*found, strict=True))
-    return _neighbour_table(space, places, cosines, chances, draws > 0)
-
-
-def _folds(space: Directions) -> NDArray[np.int64]:
-    """(n,) the fold of each concept, by name: its axes are learned from the other folds."""
-    count, units = space.rows.shape
-    folds = np.empty(count, dtype=np.int64)
-    folds[space.order] = np.arange(count) % min(count, max(FOLDS, WORK // units**3))
-    return folds
+    places, cosines = _nearest(space.rows, k, center)
+    even = np.ptp(space.lengths) <= EVEN * space.lengths.max()
+    why = "" if not draws else LENGTHS if even else UNTESTED
+    chances = np.full(cosines.shape, np.nan)
+    if draws and not even:
+        order = space.order
+        rotation = _Rotation.of(space.rows[order] * space.lengths[order, None], center)
+        seeds = np.random.SeedSequence(seed).spawn(draws)
+        drawn = ordered_map(lambda s: rotation.nearest(np.random.default_rng(s), k), seeds)
+        null = np.stack(list(tqdm(drawn, "neighbours", draws, delay=SLOW, leave=False)))
+        for place, concept in enumerate(order):
+            chances[concept] = [
+                permutation_p(float(cosines[concept, r]), null[:, place, r]) for r in range(k)
+            ]
+    return _neighbour_table(space, places, cosines, chances, why)
 
 
 @dataclass(frozen=True)
-class _Spread:
-    """How vectors spread.
+class _Rotation:
+    """Vectors that were rotated among one another, in no more dimensions than they span.
 
     Args:
-        axes: as columns (K, K), along which they do not correlate; None for the units themselves.
-        sizes: (K,) root mean squares along these.
+        count: n vectors.
+        middle: (m,) their mean, or 0 where they are taken about the origin.
+        moments: (r, m) principal axes of what is rotated, times their singular values.
+        center: whether there is a mean.
     """
 
-    axes: Floats | None
-    sizes: Floats
-
-    def along(self, rows: Floats) -> Floats:
-        """Coordinates of vectors (..., K)."""
-        return rows if self.axes is None else rows @ self.axes
-
-
-def _learned(rows: Floats, folds: NDArray[np.int64], center: bool) -> list[_Spread]:
-    """What the queries of each fold are drawn from, learned from the concepts of the others."""
-    found = []
-    for fold in range(int(folds.max()) + 1):
-        part = rows[folds != fold]
-        if center:
-            part = unit_rows(part - part.mean(axis=0))
-        axes = uncorrelated_axes(part)
-        along = part if axes is None else part @ axes
-        found.append(_Spread(axes, np.sqrt((along**2).mean(axis=0))))
-    return found
-
-
-@dataclass(frozen=True)
-class _Search:
-    """Neighbours of one query, and how often it is as near when it is drawn anew.
-
-    Args:
-        rows: (n, K) at unit length.
-        k: neighbours.
-        signs: (R, K) drawn.
-        normal: (R, K) drawn.
-        center: see `neighbours`.
-        folds: (n,) of each concept.
-        learned: for the queries of each fold.
-    """
-
-    rows: Floats
-    k: int
-    signs: Floats
-    normal: Floats
+    count: int
+    middle: Floats
+    moments: Floats
     center: bool
-    folds: NDArray[np.int64]
-    learned: list[_Spread]
 
-    def around(self, place: int) -> tuple[NDArray[np.int64], Floats, Floats]:
-        """(k,) places, (k,) cosines and (k,) chances of cosines as high, nearest first."""
-        query, rows = self._seen_from_others(place)
-        cosines = rows @ query
-        cosines[place] = -np.inf
-        nearest = np.argsort(-cosines, kind="stable")[: self.k]
-        return nearest, cosines[nearest], self._chances(place, cosines[nearest])
+    @classmethod
+    def of(cls, rows: Floats, center: bool) -> "_Rotation":
+        reduced = np.linalg.qr(rows.T, mode="r").T  # (n, m): cosines stay
+        middle = reduced.mean(axis=0) * center
+        _, sizes, axes = np.linalg.svd(reduced - middle, full_matrices=False)
+        kept = sizes > ROUNDED * sizes.max(initial=0.0)
+        return cls(len(rows), middle, sizes[kept, None] * axes[kept], center)
 
-    def _chances(self, place: int, observed: Floats) -> Floats:
-        """(k,) of the r-th nearest being as near: the largest of three, NaN where one is."""
-        if not len(self.signs):
-            return np.full(self.k, np.nan)
-        query, rows = self._seen_from_others(place)
-        spread = self.learned[self.folds[place]]
-        turned, seen = spread.along(query), spread.along(rows)
-        found = [
-            self._beyond(observed, lambda some: self.signs[some] * query, rows, place),
-            self._beyond(
-                observed, lambda some: unit_rows(self.normal[some] * spread.sizes), seen, place
-            ),
-        ]
-        if spread.axes is not None:
-            found.append(
-                self._beyond(observed, lambda some: self.signs[some] * turned, seen, place)
-            )
-        chances: Floats = np.maximum.reduce(found)
-        return chances
+    def nearest(self, generator: np.random.Generator, k: int) -> Floats:
+        """(n, k) cosines of the nearest of each vector, after one rotation."""
+        normal = generator.normal(size=(self.count, len(self.moments)))
+        if self.center:  # their mean stays where it is
+            normal -= normal.mean(axis=0)
+        frame, triangle = np.linalg.qr(normal)
+        frame *= np.sign(np.diagonal(triangle))  # uniform among all frames (Mezzadri 2007)
+        return _nearest(unit_rows(frame @ self.moments + self.middle), k, self.center)[1]
 
-    def _beyond(
-        self, observed: Floats, drawn: Callable[[slice], Floats], rows: Floats, place: int
-    ) -> Floats:
-        """(k,) share of drawn queries whose r-th nearest of rows is as near."""
-        null = np.empty((len(self.signs), self.k))
-        block = max(1, CELLS // max(rows.shape))
-        for start in range(0, len(self.signs), block):
-            some = slice(start, start + block)
-            chance = drawn(some) @ rows.T
-            chance[:, place] = -np.inf
-            top = np.partition(chance, len(rows) - self.k, axis=1)[:, len(rows) - self.k :]
-            null[some] = -np.sort(-top, axis=1)
-        return np.array([permutation_p(float(c), null[:, r]) for r, c in enumerate(observed)])
 
-    def _seen_from_others(self, place: int) -> tuple[Floats, Floats]:
-        """The query and all rows; the mean that is taken off leaves the query out.
+def _nearest(rows: Floats, k: int, center: bool) -> tuple[NDArray[np.int64], Floats]:
+    """(n, k) places and (n, k) cosines of the nearest of each unit vector, nearest first."""
+    step = max(1, CELLS // len(rows))
+    blocks = [slice(start, start + step) for start in range(0, len(rows), step)]
+    found = []
+    for block in blocks:
+        cosines = _from_the_mean(rows, block) if center else rows[block] @ rows.T
+        here = np.arange(len(rows))[block]
+        cosines[here - block.start, here] = -np.inf
+        places = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+        found.append((places, np.take_along_axis(cosines, places, axis=1)))
+    places, nearest = (np.concatenate(part) for part in zip(*found, strict=True))
+    return places, nearest
 
-        Were the query in the mean, it would lean away from the others and never with other signs.
-        """
-        if not self.center:
-            return self.rows[place], self.rows
-        mean = (self.rows.sum(axis=0) - self.rows[place]) / (len(self.rows) - 1)
-        centred = unit_rows(self.rows - mean)
-        return centred[place], centred
+
+def _from_the_mean(rows: Floats, block: slice) -> Floats:
+    """(B, n) cosines with the queries of a block, all seen from the mean of the query's others.
+
+    Were the query in the mean, it would lean away from the others and never after a rotation. About
+    the mean of all, that of the others is -q / (n - 1).
+    """
+    away = rows - rows.mean(axis=0)
+    share = 1 / (len(rows) - 1)
+    squares = np.einsum("nk,nk->n", away, away)
+    products, own = away[block] @ away.T, squares[block, None]
+    lengths = own * np.maximum(squares + 2 * share * products + share**2 * own, 0.0)
+    return np.divide(
+        products + share * own, np.sqrt(lengths), out=np.zeros_like(products), where=lengths > 0
+    )
 
 
 def _neighbour_table(
-    space: Directions, places: NDArray[np.int64], cosines: Floats, chances: Floats, tested: bool
+    space: Directions, places: NDArray[np.int64], cosines: Floats, chances: Floats, why: str
 ) -> pd.DataFrame:
     k = places.shape[1]
     adjusted = np.column_stack([benjamini_hochberg(rank) for rank in chances.T])
@@ -206,7 +164,7 @@ def _neighbour_table(
             "rank": np.tile(np.arange(1, k + 1), len(space)),
             "neighbour": np.array(space.names)[places.ravel()], "cosine": cosines.ravel(),
             "p_value": chances.ravel(), "p_adjusted": adjusted.ravel(),
-            "note": np.where(np.isnan(chances.ravel()) & tested, UNTESTED, ""),
+            "note": np.where(np.isnan(chances.ravel()), why, ""),
         }
     )  # fmt: skip
 

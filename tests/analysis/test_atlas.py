@@ -113,9 +113,7 @@ def test_another_head_gives_the_same_regions_other_classes(store_activations, mo
     turned = toy_model()
     with torch.no_grad():
         turned.module.head.weight.copy_(turned.module.head.weight.roll(1, dims=0))
-    one, other = (
-        atlas(cache_of(m, store_activations), m, layout=SMALL) for m in (model, turned)
-    )
+    one, other = (atlas(cache_of(m, store_activations), m, layout=SMALL) for m in (model, turned))
     assert_array_equal(one.points, other.points)
     after = dict(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
     assert [after[name] for name in one.cells["class"]] == other.cells["class"].tolist()
