@@ -147,6 +147,11 @@ class Activations:
         return np.array([name.partition("/")[0] for name in self.names])
 
     @property
+    def has_map(self) -> bool:
+        """Whether a picture has several positions, and not a single vector (class token, 1 x 1)."""
+        return self.shape[2] * self.shape[3] > 1
+
+    @property
     def model_name(self) -> str:
         """The model's name, for people."""
         return self._identity[0]

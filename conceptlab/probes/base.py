@@ -74,6 +74,23 @@ class BaseProbe:
 PROBES: Registry[type[Probe]] = Registry("probe")
 
 
+def require_map(activations: "Activations", what: str) -> None:
+    """Raise unless a layer says where in a picture something is.
+
+    Args:
+        activations: the layer's.
+        what: needs it.
+
+    Raises:
+        InputError: a layer of one vector a picture (a class token, a 1 x 1 grid).
+    """
+    if not activations.has_map:
+        raise InputError(
+            f"layer {activations.layer} gives one vector a picture, which says nothing of where in "
+            f"it a concept is: {what}"
+        )
+
+
 def folds(count: int) -> NDArray[np.int64]:
     """(n,) the fold, 0..4, of each training image, for judging penalties.
 

@@ -18,6 +18,7 @@ from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
 from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.metrics import iou
+from conceptlab.probes.base import require_map
 from conceptlab.probes.summary import detector_counts, unit_labels
 from conceptlab.probes.tally import Counts, tally, unit_iou
 from conceptlab.vectors import ConceptVectors, Space, qualified_names
@@ -31,6 +32,10 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 ORDERS = ("threshold-first", "upsample-first")
 SCOPES = ("present", "labelled")
+WHOLE = (
+    "take probe classify, a layer with a map, or ask for concepts of whole pictures alone "
+    "(image_level=True, --image-level)"
+)
 
 
 @dataclass(frozen=True)
@@ -153,25 +158,33 @@ def dissect(
         scope: 'present' sums over images that contain the concept (eq. 1), 'labelled' over all
             images where its category is labelled (Network Dissection).
         image_level: also concepts that hold for whole images (scenes, textures), as masks of the
-            whole image, the way Network Dissection scores them.
+            whole image, the way Network Dissection scores them. Of a layer of one vector a picture
+            (a class token) only these have an IoU.
 
     Raises:
-        InputError: an unknown option, or a data set that is not the activations'.
+        InputError: an unknown option, a data set that is not the activations', or a layer of one
+            vector a picture without `image_level`.
     """
     _check(order, ORDERS, "order")
     _check(scope, SCOPES, "scope")
+    if not image_level:
+        require_map(activations, WHOLE)
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
     splits = tuple(s for s in SPLITS if (activations.splits == s).any())
     counting = labels.speaks(image_level) if scope == "labelled" else labels.shows(image_level)
+    # a mask of all or nothing is none of a part of the picture
+    counted = (labels.concepts["level"] == "image").to_numpy() | activations.has_map
+    counting = counting & counted
     values = activations.read if order == "upsample-first" else None
     both, area, labelled, images = {}, {}, {}, {}
     for split in splits:
         rows = np.flatnonzero(activations.splits == split)
         stream = Stream(active, labels, rows, None, align_corners, image_level)
-        both[split], area[split] = tally(stream, active, counting, values)
+        found, area[split] = tally(stream, active, counting, values)
+        both[split] = found * counted
         shows = labels.shows(image_level)[rows]
-        labelled[split] = labels.areas(image_level)[rows].sum(axis=0)
+        labelled[split] = labels.areas(image_level)[rows].sum(axis=0) * counted
         images[split] = shows.sum(axis=0)
     settings = {
         "tau": tau, "label_size": labels.size[0], "order": order, "scope": scope,
@@ -234,9 +247,13 @@ def chance_of_best(
     Returns:
         A row per concept: concept, category, chance (mean over permutations), chance_high (their
         largest).
+
+    Raises:
+        InputError: a layer of one vector a picture.
     """
     require_number(permutations, "permutations", 1)
     require_seed(seed)
+    require_map(activations, WHOLE)
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
     generator = np.random.default_rng(seed)

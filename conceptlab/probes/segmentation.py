@@ -21,7 +21,7 @@ from conceptlab.errors import InputError
 from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
-from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe
+from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe, require_map
 from conceptlab.probes.basis import Basis
 from conceptlab.probes.choice import choose
 from conceptlab.probes.descent import descend
@@ -115,7 +115,11 @@ class SegmentationProbe(BaseProbe):
         Args:
             activations: a layer's cached outputs.
             data: the probe data set that they were made from.
+
+        Raises:
+            InputError: a layer of one vector a picture, as a class token; other activations' data.
         """
+        require_map(activations, "take probe classify, or a layer with a map")
         problem = self._problem(activations, label_store(activations, data, self.label_size))
         every = np.ones((problem.trains.shape[1], activations.shape[1]), dtype=bool)
         basis = self._basis(activations, problem, every)

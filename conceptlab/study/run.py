@@ -213,9 +213,9 @@ def _make_all(
 ) -> str:  # fmt: skip
     """Every step of the layers of one model; the layer that is shown in pictures."""
     run, name = session.run, settings.title
-    with _bar(session, f"{name}: steps", len(layers) * len(LAYER_STEPS)) as done:
+    with _bar(session, f"{name}: steps", sum(len(steps_of(la)) for la in layers.values())) as done:
         for key, layer in layers.items():
-            for step in LAYER_STEPS:
+            for step in steps_of(layer):
                 with run.part(name, key, step.__name__.removeprefix("make_")):
                     step(run, name, key, layer)
                 done()
@@ -226,9 +226,10 @@ def _make_all(
     if study.compare.untrained:
         with run.part(name, ALL, "untrained"):
             _run_untrained(session, study, layers, settings)
-    best = _best_layer(run, study.segment.task, name, list(layers))
-    with run.part(name, best, "examples"):
-        make_examples(run, name, best, layers[best])
+    best = _best_layer(run, study.segment.task, name, with_map(layers) or list(layers))
+    if layers[best].activations.has_map:
+        with run.part(name, best, "examples"):
+            make_examples(run, name, best, layers[best])
     return best
 
 
@@ -264,7 +265,8 @@ def _probes(run: RunFolder, name: str, key: str, layer: Layer) -> list[Path]:
     """The files of vectors of a layer's probes, of those that could be made."""
     found = []
     first = layer.study.segment.task
-    for make, task in ((make_segmentation, first), (make_classification, "classify")):
+    makers = [(make_segmentation, first)] if layer.activations.has_map else []
+    for make, task in (*makers, (make_classification, "classify")):
         with run.part(name, key, task):
             found.append(make(run, name, key, layer) / f"{task}.h5")
     return found
@@ -278,9 +280,9 @@ def make_pictures(
     run, name, count = session.run, settings.title, study.look.units
     if count:
         units: dict[str, Sequence[int]] = {}
-        for key, layer in layers.items():
+        for key in with_map(layers):
             with run.part(name, key, "dissect"):
-                best = read_table(make_dissection(run, name, key, layer) / "best.csv")
+                best = read_table(make_dissection(run, name, key, layers[key]) / "best.csv")
                 units[key] = top_units(best, count)
         make_looks(run, name, model, layers, units, session.progress)
     if not study.atlas.enabled:
@@ -288,8 +290,9 @@ def make_pictures(
     classes = tuple(known_classes(model, study.atlas.classes))
     for key, layer in layers.items():
         vectors = None
-        with run.part(name, key, "segment"):
-            vectors = make_segmentation(run, name, key, layer) / f"{study.segment.task}.h5"
+        if layer.activations.has_map:
+            with run.part(name, key, "segment"):
+                vectors = make_segmentation(run, name, key, layer) / f"{study.segment.task}.h5"
         with run.part(name, key, "atlas"):
             make_atlases(
                 run, name, key,
@@ -367,18 +370,16 @@ def make_distributions(run: RunFolder, model: str, name: str, layer: Layer) -> P
     """The distributions of a layer's vectors, where the study asks for them."""
     if not layer.study.resample.draws:
         return None
-    segment = make_segmentation(run, model, name, layer)
-    classify = make_classification(run, model, name, layer)
-    task = layer.study.segment.task
+    folders = {}
+    if layer.activations.has_map:
+        folders[layer.study.segment.task] = make_segmentation(run, model, name, layer)
+    folders["classify"] = make_classification(run, model, name, layer)
 
     def make(layer: Layer) -> Outputs:
-        vectors = segment / f"{task}.h5", classify / "classify.h5"
-        return resample_step(layer, *map(ConceptVectors.load, vectors))
+        fitted = {task: ConceptVectors.load(at / f"{task}.h5") for task, at in folders.items()}
+        return resample_step(layer, fitted)
 
-    return made(
-        run, (model, name, "resample"), layer, make, ("resample", *PROBES),
-        segment=segment, classify=classify,
-    )  # fmt: skip
+    return made(run, (model, name, "resample"), layer, make, ("resample", *PROBES), **folders)
 
 
 LAYER_STEPS: tuple[Callable[[RunFolder, str, str, Layer], Path | None], ...] = (
@@ -389,6 +390,24 @@ LAYER_STEPS: tuple[Callable[[RunFolder, str, str, Layer], Path | None], ...] = (
     make_packing,
     make_distributions,
 )
+
+
+def steps_of(layer: Layer) -> tuple[Callable[[RunFolder, str, str, Layer], Path | None], ...]:
+    """The steps of a layer; of one without a map, those that ask what is in a picture, not where.
+
+    Single units are dissected there only for concepts of whole pictures, where the study has them.
+    """
+    if layer.activations.has_map:
+        return LAYER_STEPS
+    without = {make_segmentation}
+    if not layer.study.dissect.image_level:
+        without.add(make_dissection)
+    return tuple(step for step in LAYER_STEPS if step not in without)
+
+
+def with_map(layers: dict[str, Layer]) -> list[str]:
+    """The names of those layers that say where in a picture something is."""
+    return [key for key, layer in layers.items() if layer.activations.has_map]
 
 
 def make_examples(run: RunFolder, model: str, name: str, layer: Layer) -> Path:

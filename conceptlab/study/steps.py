@@ -1,7 +1,7 @@
 """The steps of a study: each a function from activations and labels to tables and vectors."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -160,7 +160,7 @@ def dissect_step(layer: Layer) -> Outputs:
     best = _scored(vectors, counts).assign(unit=every["unit"], train_score=every["iou_train"])
     whole = (found.concepts["level"] == "image").to_numpy()  # these have no pairs of pixels
     best.loc[whole, ["score", "n"]] = every.loc[whole, [f"iou_{split}", f"n_{split}"]].to_numpy()
-    if settings.permutations:
+    if settings.permutations and acts.has_map:
         chance = chance_of_best(
             acts, data, settings.tau, label_size=layer.label_size,
             permutations=settings.permutations, seed=layer.study.seed, split=split,
@@ -248,7 +248,7 @@ def subsets_step(layer: Layer) -> Outputs:
     probes.append((_classifier(layer), study.classify, "classify"))
     for probe, settings, task in probes:
         sizes = [f for f in settings.sizes if f < units]
-        if sizes:
+        if sizes and (layer.activations.has_map or task == "classify"):
             table = subset_scores(
                 probe.fit(layer.activations, layer.data),
                 layer.activations,
@@ -275,17 +275,20 @@ def pack_step(layer: Layer) -> Outputs:
     return Outputs({"units": found.units, "table": found.table}, {}, {})
 
 
-def resample_step(layer: Layer, segment: ConceptVectors, classify: ConceptVectors) -> Outputs:
-    """The distribution of both probes' vectors over the choice of images."""
+def resample_step(layer: Layer, fitted: Mapping[str, ConceptVectors]) -> Outputs:
+    """The distribution of the probes' vectors over the choice of images.
+
+    Args:
+        layer: activations, labels and settings.
+        fitted: task to the probe's vectors.
+    """
     settings = layer.study.resample
     tables, found = [], {}
-    first = layer.study.segment.inputs[0]
-    for task, probe, vectors in (
-        (SEGMENT_TASKS[first], _segmenter(layer, first), segment),
-        ("classify", _classifier(layer), classify),
-    ):  # fmt: skip
+    for task, vectors in fitted.items():
         if task != "classify" and layer.study.segment.loss != "bce":
             continue
+        first = layer.study.segment.inputs[0]
+        probe: AnyProbe = _classifier(layer) if task == "classify" else _segmenter(layer, first)
         probe.vectors_ = vectors
         resampled = ResampledProbe(probe, settings.draws, settings.block, seed=layer.study.seed)
         found[f"{task}-draws"] = resampled.fit(layer.activations, layer.data).distribution
@@ -298,16 +301,18 @@ def resample_step(layer: Layer, segment: ConceptVectors, classify: ConceptVector
 def untrained_step(layer: Layer) -> Outputs:
     """What the same probes reach on the same architecture with random weights."""
     acts, data, study = layer.activations, layer.data, layer.study
-    units = dissect(acts, data, study.dissect.tau, label_size=layer.label_size)
-    best = pair_counts(
-        units.vectors, acts, data, study.segment.split, label_size=layer.label_size
-    ).table()
-    segment = {
-        SEGMENT_TASKS[inputs]: _segmenter(layer, inputs)
-        .fit(acts, data)
-        .score(acts, data, study.segment.split)
-        for inputs in study.segment.inputs
-    }
+    best, segment = pd.DataFrame(), {}
+    if acts.has_map:
+        units = dissect(acts, data, study.dissect.tau, label_size=layer.label_size)
+        best = pair_counts(
+            units.vectors, acts, data, study.segment.split, label_size=layer.label_size
+        ).table()
+        segment = {
+            SEGMENT_TASKS[inputs]: _segmenter(layer, inputs)
+            .fit(acts, data)
+            .score(acts, data, study.segment.split)
+            for inputs in study.segment.inputs
+        }
     probe = _classifier(layer).fit(acts, data)
     classify = probe.score(acts, data, study.classify.split)
     single = accuracies(
