@@ -37,9 +37,10 @@ class Analogies:
 
     Args:
         table: a row per analogy; columns a, b, c, expected, rank (of the expected answer; ties get
-            their mean rank), candidates, answer, cosine (of the answer), cosine_expected,
-            rank_near_c (of the expected answer among the neighbours of c alone: where it is as
-            good, no relation is needed to explain the answer; Linzen 2016, arXiv:1606.07736).
+            their mean rank), candidates, answer (empty where several are equally near), cosine (of
+            the answer), cosine_expected, rank_near_c (of the expected answer among the neighbours
+            of c alone: where it is as good, no relation is needed to explain the answer; Linzen
+            2016, arXiv:1606.07736), note (why there is no answer).
         value: mean reciprocal rank of the expected answers, 1 at best.
         interval: 95 % of `value`, over pairs, or over analogies where none share a pair.
             NaN where there are fewer than three.
@@ -112,6 +113,7 @@ def analogies(
     groups = space.categories if within == "category" else [""] * len(space)
     orders = _orders(groups, draws, np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0]))
     table = _table(space, cosines, terms).assign(rank=ranks, cosine_expected=expected)
+    table.loc[table["note"] == VANISHES, ["cosine", "cosine_expected"]] = np.nan
     return Analogies(
         table=table[COLUMNS],
         value=float((1 / ranks).mean()),
@@ -126,8 +128,9 @@ def analogies(
 
 COLUMNS = [
     "a", "b", "c", "expected", "rank", "candidates", "answer", "cosine", "cosine_expected",
-    "rank_near_c",
+    "rank_near_c", "note",
 ]  # fmt: skip
+VANISHES, TIED = "b - a + c vanishes: it is near to nothing", "concepts are equally near: no answer"
 
 
 def _terms(space: Directions, pairs: Sequence[Sequence[str]]) -> Integers:
@@ -185,26 +188,37 @@ def _sums(cosines: Floats, terms: Integers) -> Floats:
 
 def _lengths(cosines: Floats, terms: Integers) -> Floats:
     """(A,) lengths of b - a + c; 1 where it vanishes."""
-    a, b, c, _ = terms.T
-    square = 3 + 2 * (cosines[b, c] - cosines[a, b] - cosines[a, c])
+    square = _squares(cosines, terms)
     lengths: Floats = np.sqrt(np.where(square > EQUAL, square, 1.0))
     return lengths
 
 
+def _squares(cosines: Floats, terms: Integers) -> Floats:
+    """(A,) squared lengths of b - a + c."""
+    a, b, c, _ = terms.T
+    square: Floats = 3 + 2 * (cosines[b, c] - cosines[a, b] - cosines[a, c])
+    return square
+
+
 def _table(space: Directions, cosines: Floats, terms: Integers) -> pd.DataFrame:
     names = np.array(space.names, dtype=object)
-    answers, best, near = [], [], []
+    answers, best, near, tied = [], [], [], []
     for block in _blocks(terms, len(space)):
         found = _sums(cosines, block)
         answers.append(found.argmax(axis=1))
         best.append(found.max(axis=1) / _lengths(cosines, block))
+        tied.append((found >= found.max(axis=1, keepdims=True) - EQUAL).sum(axis=1))
         alone = np.where(np.isfinite(found), cosines[block[:, 2]], -np.inf)
         own = alone[np.arange(len(block)), block[:, 3], None]
         near.append(1 + (alone > own + EQUAL).sum(axis=1))
     columns = dict(zip(["a", "b", "c", "expected"], names[terms].T, strict=True))
+    equal, vanishes = np.concatenate(tied), _squares(cosines, terms) <= EQUAL
+    several = [f"{count} {TIED}" if count > 1 else "" for count in equal.tolist()]
     return pd.DataFrame(columns).assign(
-        candidates=len(space) - 3, answer=names[np.concatenate(answers)],
+        candidates=len(space) - 3,
+        answer=np.where(vanishes | (equal > 1), "", names[np.concatenate(answers)]),
         cosine=np.concatenate(best), rank_near_c=np.concatenate(near),
+        note=np.where(vanishes, VANISHES, np.array(several, dtype=object)),
     )  # fmt: skip
 
 

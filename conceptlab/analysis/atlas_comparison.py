@@ -28,8 +28,8 @@ class AtlasComparison:
         measures: a row for each resolution: columns resolution, images (in a cell of both),
             cells_a, cells_b, mutual_information (nats), adjusted (mutual information, 0 by chance
             and 1 where the cells part the images alike; Vinh, Epps & Bailey 2010) and p_value
-            (share of random pairings of the images, with the observed one, that give as much; NaN
-            where all give the same, as with a single cell).
+            (share of random pairings of the images, with the observed one, that give as much); both
+            are NaN where all pairings give the same, as with a single cell.
     """
 
     table: pd.DataFrame
@@ -146,13 +146,15 @@ def _measured(a: Labels, b: Labels, draws: int, generator: np.random.Generator) 
 
     observed = _information(a, b)
     random = np.array([_information(a, generator.permutation(b)) for _ in range(draws)])
+    chance = permutation_p(observed, random)
+    tested = np.isfinite(chance)  # else every pairing gives the same, and alike means nothing
     return {
         "images": len(a),
         "cells_a": a.max() + 1,
         "cells_b": b.max() + 1,
         "mutual_information": observed,
-        "adjusted": float(adjusted_mutual_info_score(a, b)),
-        "p_value": permutation_p(observed, random),
+        "adjusted": float(adjusted_mutual_info_score(a, b)) if tested else float("nan"),
+        "p_value": chance,
     }
 
 

@@ -27,6 +27,7 @@ from PIL import Image
 from conceptlab.activations.pictures import batches
 from conceptlab.analysis.basis import Basis, Candidates, candidates
 from conceptlab.analysis.contributions import (
+    EQUAL,
     ClassFound,
     Passes,
     Question,
@@ -46,6 +47,7 @@ from conceptlab.vectors import ConceptVectors
 
 Floats = NDArray[np.float64]
 RESTS = ("residual", "baseline", "remainder")  # rows of a table after the concepts
+UNREAD = "all derivatives are 0: the class reads this layer nowhere"
 
 
 @dataclass(frozen=True)
@@ -257,9 +259,11 @@ def _table(name: str, concepts: Candidates, basis: Basis, contributions: Floats)
     chosen, none = concepts.table.iloc[basis.places], [""] * len(RESTS)
     baseline = contributions[-2]
     whole = contributions.sum() - baseline
-    shares = contributions / whole if whole != 0 else np.full(len(contributions), np.nan)
+    there = abs(whole) > EQUAL * np.abs(contributions).max()  # else it is rounding
+    shares = contributions / whole if there else np.full(len(contributions), np.nan)
     shares[-2] = np.nan
     length = float(np.linalg.norm(basis.residual))
+    unread = "" if length or len(basis.places) else UNREAD
     return pd.DataFrame(
         {
             "class": name,
@@ -269,7 +273,7 @@ def _table(name: str, concepts: Candidates, basis: Basis, contributions: Floats)
             "coefficient": [*basis.coefficients, length, np.nan, np.nan],
             "contribution": contributions,
             "share": shares,
-            "note": [*chosen["note"], *none],
+            "note": [*chosen["note"], unread, "", ""],
         }
     )
 

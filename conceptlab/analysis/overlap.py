@@ -22,6 +22,7 @@ from conceptlab.vectors import ConceptVectors
 Floats = NDArray[np.float64]
 PLACE = ("model", "layer")
 ALPHA = 0.01  # of section 5.2
+SINGLE = 1e-9  # of the variance: what is left without a unit is rounding
 DECILES = np.arange(10, 100, 10)
 
 
@@ -75,7 +76,8 @@ def unit_agreement(
         A row per concept with a vector: concept, category, units (K), r (Pearson), low, high (95 %,
         by the jackknife), p_value (two-sided, of the t-test that the paper reports), p_permutation,
         p_holm, p_bh (p_value for all concepts at once), spearman (of |w_k| and IoU_set, the ranks
-        of both measures of a unit's part). NaN where a side is constant.
+        of both measures of a unit's part). NaN where a side is constant; where it is so but for one
+        unit, as of a one-hot vector, only r, p_permutation and spearman are known.
 
     Raises:
         InputError: a table of other units or concepts.
@@ -94,6 +96,7 @@ def unit_agreement(
     with np.errstate(divide="ignore", invalid="ignore"):
         chances = 2 * student.sf(np.abs(r) * np.sqrt((count - 2) / (1 - r**2)), count - 2)
         low, high = _interval(first, second, r)
+    chances[_alone(first) | _alone(second)] = np.nan
     table = vectors.concepts.iloc[rows]
     return pd.DataFrame(
         {
@@ -115,11 +118,11 @@ def agreement_by_layer(agreement: pd.DataFrame, alpha: float = ALPHA) -> pd.Data
         alpha: level; the paper has 0.01, without correction.
 
     Returns:
-        Columns model, layer (where given), concepts (those with a correlation), mean_r, share
+        Columns model, layer (where given), concepts (those with a p_value), mean_r, share
         (p_value below alpha), share_holm, share_bh (corrected within the layer), alpha.
     """
     at = _places(agreement, ["r", "p_value", "p_holm", "p_bh"])
-    known = agreement.dropna(subset=["r"])
+    known = agreement.dropna(subset=["r", "p_value"])
     parts = known.groupby(at, sort=False) if at else [((), known)]
     rows = [
         dict(zip(at, key, strict=True))
@@ -147,7 +150,7 @@ def unit_shares(vectors: ConceptVectors, units: pd.DataFrame, scores: pd.DataFra
     Returns:
         A row per concept with a vector and unit: concept, category, unit, weight, share_weight
         (|w_k| / ||w||_1), iou (IoU_set of the unit alone), share_iou (iou / IoU_set of the probe;
-        above 1 where the unit is the better).
+        above 1 where the unit is the better; NaN where the probe's is 0).
 
     Raises:
         InputError: a table of other units or concepts.
@@ -160,7 +163,8 @@ def unit_shares(vectors: ConceptVectors, units: pd.DataFrame, scores: pd.DataFra
     count = weights.shape[1]
     whole = np.abs(weights).sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = alone / probe.to_numpy(dtype=float)[:, None]
+        whole_iou = probe.to_numpy(dtype=float)[:, None]
+        ratio = alone / np.where(whole_iou > 0, whole_iou, np.nan)
     category = vectors.concepts["category"].to_numpy()[rows]
     return pd.DataFrame(
         {
@@ -267,9 +271,18 @@ def _interval(first: Floats, second: Floats, r: Floats) -> tuple[Floats, Floats]
     both = r[:, None] - more * first * second
     sides = np.clip(1 - more * first**2, 0, None) * np.clip(1 - more * second**2, 0, None)
     left_out = np.clip(both / np.sqrt(sides), -1.0, 1.0)
+    left_out[_alone(first) | _alone(second)] = np.nan  # without that unit there is no correlation
     values = (first.shape[1] - 1) * (FISHER.to(r)[:, None] - FISHER.to(left_out))
     low, high = studentised(FISHER.to(r), values, float(first.shape[1]))
     return FISHER.back(low), FISHER.back(high)
+
+
+def _alone(standard: Floats) -> NDArray[np.bool_]:
+    """(C,) whether standardised rows are constant but for one unit."""
+    count = standard.shape[1]
+    rest = 1 - count / (count - 1) * standard**2  # the variance without each unit, of the whole's
+    found: NDArray[np.bool_] = (rest <= SINGLE).any(axis=1)
+    return found
 
 
 def _permuted(first: Floats, second: Floats, r: Floats, draws: int, seed: int) -> Floats:

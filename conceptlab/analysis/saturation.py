@@ -59,7 +59,8 @@ def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
             rows.append(
                 dict(zip(at, key, strict=True))
                 | {"category": category, "concepts": len(own), "units": found[0], "low": low,
-                   "high": high, "score": floor + share * (best - floor), "best": best,
+                   "high": high, "best": best,
+                   "score": floor + share * (best - floor) if np.isfinite(found[0]) else np.nan,
                    "whole": mean[-1], "most": int(units[-1])}
             )  # fmt: skip
     return pd.DataFrame(rows, columns=[*at, *COLUMNS])

@@ -34,23 +34,26 @@ spec = "file:net.py:vit"
 size = 32
 layers = ["blocks.0", "blocks.0[cls]"]
 [dissect]
-permutations = 2
+permutations = 0
 [segment]
 sizes = [2]
+min_examples = 25
 plain_control = false
+shuffle_control = false
 [classify]
 sizes = [2]
-[resample]
-draws = 10
+min_examples = 12
+shuffle_control = false
+[pack]
+enabled = false
+[compare]
+untrained = false
 [tcav]
-classes = ["0=sky", "1=wood"]
-random = 8
+classes = ["0=sky"]
+random = 5
+redraws = 2
+min_examples = 12
 erase = 1
-[look]
-units = 1
-steps = 0
-[atlas]
-enabled = true
 """
 
 
@@ -205,8 +208,8 @@ def test_a_study_asks_of_a_token_what_can_be_asked(place):
 
     assert layers("units") == {BLOCK}
     assert layers("concepts", "segment") == {BLOCK}
-    for name in ("tcav", "decomposition", "erasure", "packing"):
-        assert layers(name) == {BLOCK, TOKEN}, name
-    for name in ("concepts", "subsets", "pinned_down"):
+    for name in ("concepts", "subsets"):
         assert layers(name, "classify") == {BLOCK, TOKEN}, name
+    for name in ("tcav", "decomposition", "erasure"):
+        assert layers(name) == {BLOCK, TOKEN}, name
     assert TOKEN in (place / "run" / "report.html").read_text()

@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 import conceptlab as cl
 from conceptlab.analysis.families import _rank_test
 from conceptlab.errors import InputError
+from tests.models.nets import pictures, probed
 
 
 def vectors_of(weights, names, categories):
@@ -21,7 +23,75 @@ def vectors_of(weights, names, categories):
 def test_a_single_cell_says_nothing_of_another_partition():
     one = pd.DataFrame({"resolution": 1, "image": range(20), "row": 0, "column": 0})
     measures = cl.compare_atlases(one, one, draws=19).measures
-    assert measures["p_value"].isna().all()
+    assert measures[["p_value", "adjusted"]].isna().all(axis=None)
+    apart = one.assign(row=range(20))  # every image has a cell of its own: any pairing agrees
+    assert cl.compare_atlases(apart, apart, draws=19).measures["adjusted"].isna().all()
+
+
+def test_a_sum_that_is_near_to_nothing_has_no_answer():
+    names = list("abcdefg")
+    one_hot = cl.analogies(vectors_of(np.eye(7), names, "thing"), [("a", "b", "c", "d")], 19)
+    row = one_hot.table.iloc[0]
+    assert (row["answer"], row["note"]) == ("", "4 concepts are equally near: no answer")
+    assert (row["rank"], row["cosine"]) == (2.5, 0.0)
+    assert np.isnan(one_hot.p_value)
+    angles = np.radians([0, 60, -60, 20, 100, 150, 200])  # 60 and -60 add up to 0 degrees
+    turned = np.column_stack([np.cos(angles), np.sin(angles)])
+    found = cl.analogies(vectors_of(turned, names, "thing"), [("a", "b", "c", "d")], 0).table.iloc[
+        0
+    ]
+    assert found["answer"] == ""
+    assert "vanishes" in found["note"]
+    assert np.isnan(found["cosine"])
+    assert np.isnan(found["cosine_expected"])
+
+
+def test_a_correlation_that_rests_on_one_unit_has_no_interval():
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.1, 0.2, (2, 30))
+    scores[:, 4] = 0.9
+    one_hot = np.stack([np.eye(30)[4], rng.normal(size=30)])
+    table = pd.DataFrame(
+        {"unit": np.tile(np.arange(30), 2), "concept": np.repeat(["a", "b"], 30),
+         "category": "thing", "iou_val": scores.ravel()}
+    )  # fmt: skip
+    found = cl.unit_agreement(vectors_of(one_hot, ["a", "b"], "thing"), table, draws=99)
+    single = found.iloc[0]
+    assert single["r"] > 0.9
+    assert single[["low", "high", "p_value", "p_holm", "p_bh"]].isna().all()
+    assert 0.01 <= single["p_permutation"] <= 0.15  # 1 of 30 places
+    assert found.loc[1, ["low", "high", "p_value"]].notna().all()
+    assert cl.agreement_by_layer(found)["concepts"].tolist() == [1]
+    probe = pd.DataFrame({"concept": ["a", "b"], "probe_score": [0.0, 0.5]})
+    shares = cl.unit_shares(vectors_of(one_hot, ["a", "b"], "thing"), table, probe)
+    assert shares.groupby("concept")["share_iou"].count().tolist() == [0, 30]
+
+
+def test_what_never_leaves_the_floor_saturates_nowhere():
+    rows = [("classify", f"c{i}", "thing", f, 0.5) for i in range(4) for f in (1, 2, 4)]
+    subsets = pd.DataFrame(rows, columns=["task", "concept", "category", "units", "score"])
+    found = cl.saturation(subsets)
+    assert found[["units", "low", "high", "score"]].isna().all(axis=None)
+    assert (found["best"] == 0.5).all()
+
+
+def test_a_class_that_reads_a_layer_nowhere_is_made_of_nothing():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        torch.nn.Linear(4, 2),
+    )  # fmt: skip
+    net[3].weight.data[0], net[3].bias.data[0] = 0.0, 1.7
+    model = probed(net)
+    vectors = cl.ConceptVectors(
+        np.eye(4)[:2], np.zeros(2), pd.DataFrame({"name": ["a", "b"], "category": "thing"}), "cav",
+        model.space("0", 4),
+    )  # fmt: skip
+    found = cl.decompose(model, {0: pictures(3)}, vectors)
+    assert found.table["concept"].tolist() == ["residual", "baseline", "remainder"]
+    assert found.table["share"].isna().all()
+    assert "nowhere" in found.table["note"].iloc[0]
+    assert found.classes["explained"].isna().all()
 
 
 def test_weights_that_no_draw_changes_have_no_chance():
