@@ -195,6 +195,7 @@ def test_a_concept_is_taken_out_of_the_token_alone(model, probe, pictures):
         np.testing.assert_allclose([own["0"], own["1"]], moved[:2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_study_asks_of_a_token_what_can_be_asked(place):
     (place / "study.toml").write_text(STUDY)
     words = ["run", place / "study.toml", "--out", place / "run", "--cache", place / "c"]
