@@ -11,7 +11,7 @@ from conceptlab.errors import ModelError
 from conceptlab.files import is_file, user_path
 from conceptlab.models.local import FreshLoader, importing_anew, modules_used, sources
 from conceptlab.models.settings import settings_of
-from conceptlab.models.source import SOURCES, Built
+from conceptlab.models.source import FILES, SOURCES, Built
 from conceptlab.registry import near_matches
 
 
@@ -30,7 +30,7 @@ def build(rest: str, bare: bool) -> Built:
         raise ModelError(f"write a model of your own as file:PATH.py:FACTORY; got file:{rest}")
     if not is_file(path):
         raise ModelError(f"there is no file {path} to take a model from")
-    name = f"_conceptlab_file_{path.stem}"
+    name = FILES + path.stem
     with importing_anew():
         module = _call(name, path, factory)
     if not isinstance(module, nn.Module):

@@ -26,7 +26,7 @@ from conceptlab.models.identity import answers, fingerprint_of, sketches
 from conceptlab.models.layout import layouts
 from conceptlab.models.picture import see
 from conceptlab.models.places import Layout
-from conceptlab.models.source import first_line
+from conceptlab.models.source import FILES, first_line
 from conceptlab.models.watch import form_in, watch
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.pixels import MODES, in_colours
@@ -112,6 +112,20 @@ class ProbedModel:
         geometry = self.preprocessing.geometry
         other = "" if geometry.interpolation == "bilinear" else f", {geometry.interpolation}"
         return f"<ProbedModel {self.spec} at {geometry.size} px{other}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels when it is pickled: all of it, the weights included.
+
+        Raises:
+            ModelError: parts whose classes stand in the file of a `file:` model.
+        """
+        for part in self.module.modules():
+            if type(part).__module__.startswith(FILES):
+                raise ModelError(
+                    f"{self.spec} cannot be pickled: its {type(part).__name__} is made in that "
+                    "file, and a class travels by import only; call load_model where it is to go"
+                )
+        return self.__dict__
 
     def _repr_html_(self) -> str:
         table = self.layers().to_html(max_rows=30, escape=True)

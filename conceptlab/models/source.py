@@ -56,6 +56,8 @@ class Built:
 
 #: By prefix: (the rest of the specification, bare: whether to leave the weights random since
 #: others follow or none are wanted) -> network.
+#: Before the name of its file: how the module of a `file:` model is called.
+FILES = "_conceptlab_file_"
 SOURCES: Registry[Callable[[str, bool], Built]] = Registry("model source")
 
 
