@@ -314,7 +314,7 @@ def test_a_run_that_cannot_fit_does_not_start(network, pictures, tmp_path, monke
     calls = Calls(network)
     usage = shutil.disk_usage(tmp_path)._replace(free=5000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(CacheError, match=r"needs 41.5 KB more and .* has 5 KB free"):
+    with pytest.raises(CacheError, match=r"needs 52.8 KB more and .* has 5 KB free"):
         extract(network, pictures, LAYERS, tmp_path, batch_size=4)
     assert calls.images["conv1"] == 0
     assert not list(tmp_path.rglob("*.h5"))
