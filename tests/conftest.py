@@ -1,6 +1,10 @@
 """Fixtures of all tests."""
 
+import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores: one thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
@@ -15,6 +19,14 @@ from conceptlab.data.base import Labels, ProbeDataset
 
 settings.register_profile("conceptlab", deadline=None)  # the first call compiles
 settings.load_profile("conceptlab")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where processes share the tests, one has all of a file, or all that look at the study."""
+    for item in items:
+        studied = "studied" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("studied" if studied else item.path.name))
 
 
 @pytest.fixture(scope="session")
