@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.sensitivity import Sums, measure, with_random
 from conceptlab.errors import InputError
 from conceptlab.given import require_seed
-from conceptlab.numerics.intervals import mean_bounds
+from conceptlab.numerics.intervals import discounted, jeffreys
 from conceptlab.numerics.serial import effective_rows
 from conceptlab.numerics.testing import (
     benjamini_hochberg,
@@ -266,8 +266,10 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
 def _interval(score: Floats, shares: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """95 % of a score over images and re-drawn concepts.
 
-    Both errors are independent, so their reaches add up by squares (Newcombe 1998): that of the
-    mean over images, and Student's t over re-draws.
+    Both errors are independent, so their reaches add up by squares (Newcombe 1998): Jeffreys' of a
+    share of images, and Student's t over re-draws. Both are taken on the scale of probits (of
+    counts with half an image more on either side), on which a turned concept moves the border that
+    normal derivatives cross, and so scores near 0 or 1, as much as others.
 
     Args:
         score: (C,) that the interval is about.
@@ -276,13 +278,22 @@ def _interval(score: Floats, shares: NDArray[np.float32]) -> tuple[Floats, Float
     if not shares.shape[2]:
         nothing = np.full(len(score), np.nan)
         return nothing, nothing
-    from scipy.special import stdtrit
+    from scipy.special import ndtr, ndtri, stdtrit
 
     each = shares.mean(axis=1, dtype=np.float64)
-    low, high = mean_bounds(each, effective_rows(each), within=True)
-    below, above, redraws = each.mean(axis=1) - low, high - each.mean(axis=1), shares.shape[1]
+    count, redraws = shares.shape[2], shares.shape[1]
+    trials = discounted(count, effective_rows(each))
+    bounds = jeffreys(score * trials, trials)
+
+    def probit(share: Floats) -> Floats:
+        found: Floats = ndtri((count * share + 0.5) / (count + 1))
+        return found
+
+    about = probit(score)
+    below, above = about - probit(bounds[0]), probit(bounds[1]) - about
     if redraws > 1:
-        spread = shares.mean(axis=2, dtype=np.float64).std(axis=1, ddof=1)
+        spread = probit(shares.mean(axis=2, dtype=np.float64)).std(axis=1, ddof=1)
         reach = stdtrit(redraws - 1, 0.975) * spread
         below, above = np.hypot(below, reach), np.hypot(above, reach)
-    return np.clip(score - below, 0, 1), np.clip(score + above, 0, 1)
+    low, high = (((count + 1) * ndtr(z) - 0.5) / count for z in (about - below, about + above))
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
