@@ -84,9 +84,7 @@ def colour_maps(activations: "Activations", data: "ProbeDataset") -> Floats:
         return np.memmap(file, dtype=np.float32, mode="r", shape=(count, 3, height, width))
 
 
-def plain_maps(
-    activations: "Activations", position: bool, colours: Floats | None
-) -> PlainMaps:
+def plain_maps(activations: "Activations", position: bool, colours: Floats | None) -> PlainMaps:
     """The maps of position, of colour, or of both, in the cells of a layer.
 
     Args:

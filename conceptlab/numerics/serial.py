@@ -11,6 +11,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 LAGS = 200  # places apart at most
 ROUNDS = 10  # of a fixed point
+FAINT = 0.005  # correlation of which more need not be counted
+FALL = 0.9  # from lag to lag at the least, where none is measured
 MOST = 0.97  # correlation of neighbours that is believed
 OWN = 50.0  # pairs at which a series' own correlation counts as much as that of all together
 
@@ -23,9 +25,10 @@ def effective_number(values: NDArray[Any], series: Integers, places: Integers) -
     judged by their own noise, and is drawn towards a series' own where that is long; values of a
     series that are all the same do not tell theirs. Lags count up
     to the first at which the common correlation is not above its standard error (an initial
-    positive sequence, Geyer 1992, "Practical Markov chain Monte Carlo", section 3.3), and for no
-    less than those of a first-order autoregression, which few images would hide. A mean of n then
-    varies as that of n / (1 + 2 sum of correlations) independent values does.
+    positive sequence, Geyer 1992, "Practical Markov chain Monte Carlo", section 3.3); from there it
+    is taken to fall on as it fell up to there. They count for no less than those of a first-order
+    autoregression, which few images would hide. A mean of n then varies as that of
+    n / (1 + 2 sum of correlations) independent values does.
 
     Args:
         values: (J,) scores, or their influence on a score, of all series.
@@ -48,26 +51,60 @@ def effective_number(values: NDArray[Any], series: Integers, places: Integers) -
     span = int(places.max(initial=-1)) + 1
     keys = series * 2 * span + places  # so far apart that no lag leads from one series to another
     product, weight, least = np.zeros(len(count)), np.zeros(len(count)), np.ones(len(count))
+    beyond, shared = np.zeros(len(count)), _Decay(float((count**2).sum() / max(count.sum(), 1.0)))
     for lag in range(1, min(LAGS, span // 2) + 1):
         after = np.searchsorted(keys, keys + lag)
         first = np.flatnonzero(keys[np.minimum(after, len(keys) - 1)] == keys + lag)
         number = np.bincount(series[first], minlength=len(count))
+        pairs = np.nan_to_num(2 * ratio(number, count))
         first = first[varied[series[first]]]
         products = scores[first] * scores[after[first]]
-        own = _correlations(products, series[first], places[first], count)
+        own = None if shared.over else _correlations(products, series[first], places[first], count)
         if own is None:
-            break
+            if (level := shared.onward()) < FAINT:
+                break
+            beyond += pairs * level
+            continue
+        shared.found.append(float(products.mean()))
         if lag == 1:
             neighbours = number / np.maximum(count - 1, 1)
-            common = float(products.mean())
+            common = shared.found[0]
             least += neighbours * (_persistent(common, count[varied & (count > 0)], count) - 1)
-        pairs = 2 * ratio(number, count)
         product += np.nan_to_num(pairs * own)
-        weight += np.nan_to_num(pairs)
+        weight += pairs * (number > 0)
     # means that are estimated take as much out of every product as they vary themselves
     factor = (1 + product) / np.maximum(1 + (product - weight) / np.maximum(count, 1), 1e-3)
+    factor += beyond
     found: Floats = np.clip(np.maximum(factor, least), 1.0, np.maximum(count, 1.0))
     return np.asarray(count / found)
+
+
+class _Decay:
+    """Correlations that all series share, lag by lag, and how they fall on unseen.
+
+    Args:
+        length: of the series; as their means are estimated, correlations show lower than they are.
+    """
+
+    def __init__(self, length: float) -> None:
+        self.length = length
+        self.found: list[float] = []
+        self.unseen = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the last lag was no longer told from 0."""
+        return self.unseen > 0
+
+    def onward(self) -> float:
+        """That of the next lag, by the mean fall from the first to the last that was found."""
+        self.unseen += 1
+        if len(self.found) < 2:  # one alone says nothing of a fall
+            return 0.0
+        taken = min((1 + 2 * sum(self.found)) / self.length, 0.5)
+        first, last = (value + taken * (1 - value) for value in (self.found[0], self.found[-1]))
+        fall = max(last / first, 0.0) ** (1 / (len(self.found) - 1))
+        return last * float(min(fall, FALL)) ** self.unseen
 
 
 def _persistent(found: float, lengths: Floats, count: Floats) -> Floats:

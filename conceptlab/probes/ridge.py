@@ -119,9 +119,7 @@ class Ridge:
         log.debug("%d evaluations at stride %d", found.evaluations, stride)
         own = found.x * stretch
         weights, bias = start[0].copy(), start[1].copy()
-        weights[moves], bias[moves] = basis.to_units(
-            own[:, :-1], own[:, -1], self.allowed[moves]
-        )
+        weights[moves], bias[moves] = basis.to_units(own[:, :-1], own[:, -1], self.allowed[moves])
         return weights, bias
 
 
