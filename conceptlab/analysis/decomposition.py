@@ -173,7 +173,8 @@ def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of th
 
     A class's w is the mean over its pictures, and one basis serves them all; each picture has its
     own c_p, of its gradient on that w. The pictures pass in batches: twice, or once where the
-    gradient is the same for all pictures and positions.
+    gradient is the same for all pictures and positions. A class's answer does not depend on the
+    other classes; it does on all concepts that the vectors hold, since the basis is made of them.
 
     Args:
         model: the network that the vectors were learned on.

@@ -104,12 +104,14 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     mu; its controls are sets of as many units that vary about as much.
 
     The test is a prediction test (`conceptlab.numerics.testing.prediction_p`), two-sided; it takes
-    the changes under controls to be about normal. Class tokens stay as they are: where a network
-    reads nothing else (after the last block of many transformers), no change reaches the scores,
-    and there is no p-value. A change of a score below the rounding of the image's
+    the changes under controls to be about normal. Tokens that are no part of the layer stay as they
+    are: where a network reads the class token alone (after the last block of many transformers), no
+    change of the others reaches the scores, and there is no p-value (LAYER[cls] is the layer). A change of a score below the rounding of the image's
     largest one counts as none.
 
-    A class's numbers do not depend on the other classes that are asked (p_adjusted and p_bh do).
+    A class's numbers do not depend on the other classes that are asked, nor a concept's on the
+    other concepts, but for p_adjusted and p_bh, and for low and high: how alike neighbouring images
+    are is measured over all concepts of the call.
     Without a reference, mu is the mean of the class itself: about it, the mean change is 0 wherever
     the rest is linear, and only what the concept's variation within the class does is left. Give
     the data set's pictures as reference to ask what the concept does for the class.

@@ -50,6 +50,9 @@ def neighbours(
     make the test conservative; those of vectors that were normalised are lost, and there is no
     p-value. See `analyses/benchmarks/permutation_levels.py`.
 
+    Who is near and what chance gives are asked among the concepts given: with other concepts beside
+    it, a concept has other neighbours and other p-values.
+
     Args:
         vectors: `ConceptVectors`, or an array (n, K); not at unit length.
         k: neighbours of each.

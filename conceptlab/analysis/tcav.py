@@ -72,6 +72,9 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
     Vectors without counterparts are compared with random directions, all at unit length, by their
     mean sensitivity.
 
+    A row does not depend on what else is asked, but for p_adjusted and p_bh, and for the interval:
+    how alike neighbouring images are is measured over all concepts of a layer.
+
     Args:
         model: the network.
         images: class (name, or column of the scores) to its pictures, or to a preprocessed tensor
