@@ -106,8 +106,8 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     The test is a prediction test (`conceptlab.numerics.testing.prediction_p`), two-sided; it takes
     the changes under controls to be about normal. Tokens that are no part of the layer stay as they
     are: where a network reads the class token alone (after the last block of many transformers), no
-    change of the others reaches the scores, and there is no p-value (LAYER[cls] is the layer). A change of a score below the rounding of the image's
-    largest one counts as none.
+    change of the others reaches the scores, and there is no p-value (LAYER[cls] is that token). A
+    change of a score below the rounding of the image's largest one counts as none.
 
     A class's numbers do not depend on the other classes that are asked, nor a concept's on the
     other concepts, but for p_adjusted and p_bh, and for low and high: how alike neighbouring images
