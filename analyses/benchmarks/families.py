@@ -33,38 +33,43 @@ from conceptlab.models.places import Layout
 
 #: Family, its network (tv: of torchvision, else of timm), and sizes.
 FAMILIES = """
-alexnet tv:alexnet 224 160 | vgg tv:vgg11 224 100 | resnet tv:resnet18 224 128
-wide_resnet tv:wide_resnet50_2 128 | resnext tv:resnext50_32x4d 160
-densenet tv:densenet121 128 | googlenet tv:googlenet 160 | inception3 tv:inception_v3 299
-squeezenet tv:squeezenet1_1 224 160 | mobilenet2 tv:mobilenet_v2 224 160
-mobilenet3 tv:mobilenet_v3_small 224 160 | mnasnet tv:mnasnet0_5 224 160
-shufflenet tv:shufflenet_v2_x0_5 224 160 | efficientnet tv:efficientnet_b0 224 160
-regnet tv:regnet_x_400mf 224 160 | convnext tv:convnext_tiny 160 | vit tv:vit_b_32 224
-swin tv:swin_t 224 | swin2 tv:swin_v2_t 256 | maxvit tv:maxvit_t 224
-timm_resnet timm:resnet10t 176 | seresnet timm:seresnet50 128 | ecaresnet timm:ecaresnet26t 160
-resnest timm:resnest14d 160 | res2net timm:res2net50_26w_4s 128 | skresnet timm:skresnet18 160
-dpn timm:dpn48b 160 | dla timm:dla46_c 160 | vovnet timm:ese_vovnet19b_slim_dw 160
-hrnet timm:hrnet_w18_small 160 | ghostnet timm:ghostnet_050 160 | tinynet timm:tinynet_e 106
-lcnet timm:lcnet_035 160 | repvgg timm:repvgg_a0 160 | mobileone timm:mobileone_s0 160
-rexnet timm:rexnet_100 160 | nfnet timm:nf_regnet_b0 192 | cspnet timm:cspresnet50 160
-darknet timm:cspdarknet53 128 | regnety timm:regnety_002 160 | gernet timm:gernet_s 160
-xception timm:legacy_xception 160 | selecsls timm:selecsls42 160
-hardcorenas timm:hardcorenas_a 160 | fbnet timm:fbnetc_100 160 | mixnet timm:mixnet_s 160
-convnextv2 timm:convnextv2_atto 160 | convmixer timm:convmixer_768_32 96
-edgenext timm:edgenext_xx_small 256 | mobilevit timm:mobilevit_xxs 256
-mobilevit2 timm:mobilevitv2_050 256 | fastvit timm:fastvit_t8 256 | repvit timm:repvit_m0_9 160
-efficientformer timm:efficientformer_l1 224 | efficientvit timm:efficientvit_b0 160
-efficientvit_m timm:efficientvit_m0 224 | levit timm:levit_128s 224
-tinyvit timm:tiny_vit_5m_224 224 | poolformer timm:poolformer_s12 160 | pvt2 timm:pvt_v2_b0 224
-mvit2 timm:mvitv2_tiny 224 | hiera timm:hiera_tiny_224 224
-vit_timm timm:vit_tiny_patch16_224 224 | deit timm:deit_tiny_distilled_patch16_224 224
-beit timm:beit_base_patch16_224 224 | cait timm:cait_xxs24_224 224
-xcit timm:xcit_nano_12_p16_224 224 | pit timm:pit_ti_224 224
-tnt timm:tnt_s_legacy_patch16_224 224 | crossvit timm:crossvit_tiny_240 240
-coat timm:coat_lite_tiny 224 | davit timm:davit_tiny 224 | focalnet timm:focalnet_tiny_srf 224
-gcvit timm:gcvit_xxtiny 224 | nest timm:nest_tiny 224 | twins timm:twins_svt_small 224
-mixer timm:mixer_s32_224 224 | resmlp timm:resmlp_12_224 224 | gmlp timm:gmlp_ti16_224 224
-coatnet timm:coatnet_nano_rw_224 224 | dino_reg timm:vit_small_patch14_reg4_dinov2 224
+swin tv:swin_t 128 | swin2 tv:swin_v2_t 128 | hiera timm:hiera_tiny_224 128
+mixer timm:mixer_s32_224 224 | mvit2 timm:mvitv2_tiny 128 | pit timm:pit_ti_224 224
+levit timm:levit_128s 224 | xcit timm:xcit_nano_12_p16_224 112
+vit_timm timm:vit_tiny_patch16_224 112 | deit timm:deit_tiny_distilled_patch16_224 112
+mobilevit timm:mobilevit_xxs 128 | mobilevit2 timm:mobilevitv2_050 128
+coatnet timm:coatnet_nano_rw_224 128 | maxvit tv:maxvit_t 224 | cait timm:cait_xxs24_224 112
+beit timm:beit_base_patch16_224 96 | eva timm:eva02_tiny_patch14_224 112
+crossvit timm:crossvit_tiny_240 240 | twins timm:twins_svt_small 128 | pvt2 timm:pvt_v2_b0 128
+convit timm:convit_tiny 112 | volo timm:volo_d1_224 128 | gcvit timm:gcvit_xxtiny 224
+nest timm:nest_tiny 224 | tnt timm:tnt_s_legacy_patch16_224 112
+visformer timm:visformer_tiny 128 | edgenext timm:edgenext_xx_small 128
+efficientformer timm:efficientformer_l1 224 | fastvit timm:fastvit_t8 128
+repvit timm:repvit_m0_9 128 | ghostnet timm:ghostnet_050 128 | vit tv:vit_b_32 224
+resmlp timm:resmlp_12_224 112 | gmlp timm:gmlp_ti16_224 112
+poolformer timm:poolformer_s12 128 | focalnet timm:focalnet_tiny_srf 128
+davit timm:davit_tiny 128 | efficientvit timm:efficientvit_b0 128
+efficientvit_m timm:efficientvit_m0 224 | tinyvit timm:tiny_vit_5m_224 224
+coat timm:coat_lite_tiny 128 | dino_reg timm:vit_small_patch14_reg4_dinov2 112
+alexnet tv:alexnet 160 | vgg tv:vgg11 100 | resnet tv:resnet18 224 128
+wide_resnet tv:wide_resnet50_2 64 | resnext tv:resnext50_32x4d 96
+densenet tv:densenet121 96 | googlenet tv:googlenet 128 | inception3 tv:inception_v3 128
+squeezenet tv:squeezenet1_1 224 129 | mobilenet2 tv:mobilenet_v2 160
+mobilenet3 tv:mobilenet_v3_small 224 160 | mnasnet tv:mnasnet0_5 160
+shufflenet tv:shufflenet_v2_x0_5 224 160 | efficientnet tv:efficientnet_b0 160
+regnet tv:regnet_x_400mf 160 | convnext tv:convnext_tiny 96
+timm_resnet timm:resnet10t 176 | seresnet timm:seresnet50 96 | ecaresnet timm:ecaresnet26t 128
+resnest timm:resnest14d 128 | res2net timm:res2net50_26w_4s 96 | skresnet timm:skresnet18 128
+dpn timm:dpn48b 128 | dla timm:dla46_c 128 | vovnet timm:ese_vovnet19b_slim_dw 128
+hrnet timm:hrnet_w18_small 128 | tinynet timm:tinynet_e 106 | lcnet timm:lcnet_035 160
+repvgg timm:repvgg_a0 128 | mobileone timm:mobileone_s0 128 | rexnet timm:rexnet_100 128
+nfnet timm:nf_regnet_b0 128 | cspnet timm:cspresnet50 96 | darknet timm:cspdarknet53 96
+regnety timm:regnety_002 160 | gernet timm:gernet_s 128 | xception timm:legacy_xception 128
+selecsls timm:selecsls42 128 | hardcorenas timm:hardcorenas_a 128 | fbnet timm:fbnetc_100 128
+mixnet timm:mixnet_s 128 | convnextv2 timm:convnextv2_atto 128
+convmixer timm:convmixer_768_32 48 | inception4 timm:inception_v4 128
+lraspp tv:lraspp_mobilenet_v3_large 128 | deeplab tv:deeplabv3_mobilenet_v3_large 128
+fcn tv:fcn_resnet50 64
 """
 
 #: Layers whose units come last, in families of 4-D outputs; the rest there is (n, K, H, W).
@@ -74,7 +79,17 @@ LAST = {
     "convnext": ["*.block.[1-5]"],  # between its two Permutes
 }
 #: Tokens before the map's, where there are any.
-FIRST = {"vit": 1, "vit_timm": 1, "deit": 2, "beit": 1, "pit": 1, "dino_reg": 5, "tnt": 1}
+FIRST = {
+    "vit": 1,
+    "vit_timm": 1,
+    "deit": 2,
+    "beit": 1,
+    "pit": 1,
+    "dino_reg": 5,
+    "tnt": 1,
+    "eva": 1,
+    "xcit": 1,
+}
 SPOTS = [(y, x) for y in (0.2, 0.5, 0.8) for x in (0.2, 0.5, 0.8)]
 WIDE = 0.2  # of the side is a spot
 LEAST = 0.3  # correlation of where spots and answers are, below which a place is wrong
@@ -86,6 +101,8 @@ def build(spec: str, size: int) -> nn.Module:
     torch.manual_seed(0)
     if source == "tv":
         plain = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        if name.startswith(("lraspp", "deeplab", "fcn")):  # of segmentation
+            plain = {"weights_backbone": None}
         module = torchvision.models.get_model(name, weights=None, **plain)
     else:
         try:
@@ -143,9 +160,9 @@ def as_documented(family: str, layer: str, raw: Tensor, grid: Tensor, layout: La
 
 def tried(family: str, spec: str, size: int) -> dict:
     """What became of all layers of a network."""
-    module, start = build(spec, size), time.perf_counter()
+    module, start = build(spec, size), time.process_time()
     found = layouts(module, torch.empty(1, 3, size, size))
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     wrong: list[str] = []
 
     def hook(layer: str, _: nn.Module, __: object, output: object) -> None:
@@ -208,7 +225,11 @@ def main() -> None:
     only = [name for name in options.only.split(",") if name]
     for family, spec, size in jobs(only):
         if (spec, size) not in known:
-            row = tried(family, spec, size)
+            try:
+                row = tried(family, spec, size)
+            except Exception as error:
+                print(f"{family} at {size} does not run: {error}", flush=True)
+                continue
             done.append(row)
             with options.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")

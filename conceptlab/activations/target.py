@@ -212,7 +212,7 @@ def targets(
     if batch_size < 1:
         raise InputError(f"batch_size is at least 1; got {batch_size}")
     names = model.resolve([layers] if isinstance(layers, str) else layers)
-    table = model.layers().set_index("layer")["shape"]
+    shapes = model.shapes(names)
     common = _spec(model, data, dtype)  # fingerprints are taken once
     fingerprint = common["model"]["fingerprint"]
     folder = cache_root(cache) / folder_name(model.name, fingerprint)
@@ -236,7 +236,7 @@ def targets(
         target = Target(
             path=folder / f"{safe_name(layer)}{ending}.h5",
             spec={**common, "layer": layer, **batch},
-            shape=(len(images), *table[layer]),
+            shape=(len(images), *shapes[layer]),
             names=images,
             block=batch_size,
             sketch=sketches[layer],

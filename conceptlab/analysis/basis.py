@@ -132,7 +132,7 @@ def _layer(model: ProbedModel, vectors: ConceptVectors, layer: str | None) -> st
             "vectors over units; learn them on pooled activations or on positions"
         )
     found = model.resolve([space.layer])[0]
-    units = model.layers().set_index("layer").at[found, "shape"][0]
+    units = model.shapes([found])[found][0]
     if units != space.units:
         raise SpaceError(
             f"these vectors have {space.units} units, and layer {found} of {model.name} has {units}"

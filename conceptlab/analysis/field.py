@@ -202,8 +202,7 @@ def empirical_field(
 def _lens(model: "ProbedModel", found: Exemplars, occluder: int | None, step: int | None) -> _Lens:
     acts = found.targets.activations
     size = acts.input_size
-    layers = model.layers().set_index("layer")
-    stride, field = layers.loc[acts.layer, ["stride", "receptive_field"]].astype(float)
+    field, stride = model.field(acts.layer)
     apart = max(round(np.fmin(field, size) / STEPS), 1) if step is None else step
     covered = 2 * apart if occluder is None else occluder
     for value, name in ((apart, "step"), (covered, "occluder")):

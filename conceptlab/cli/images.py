@@ -61,7 +61,7 @@ class Images:
         wanted = self._objectives(layer)
         others = self.given["classes"] or self.given["invert"] or self.given["caricature"]
         if not wanted and not others:
-            count = self.model.layers().set_index("layer").loc[layer, "shape"][0]
+            count = self.model.shapes([layer])[layer][0]
             wanted = [Unit(layer, unit) for unit in spread(count)]
         if wanted:
             self._optimised(run, layer, wanted, known)

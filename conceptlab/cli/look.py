@@ -38,10 +38,7 @@ def layers(
 ) -> None:
     """List layers: shape, stride, receptive field, bytes per image."""
     loaded = open_model(model, weights=weights, size=size)
-    table = loaded.layers()
-    if match:
-        table = table[table["layer"].isin(loaded.resolve(match))]
-    show(table)
+    show(loaded.layers(match or None))
 
 
 @data_app.command("describe")

@@ -1,43 +1,34 @@
 """Measuring a layer from where its inputs are known: changes of the picture are kept in place.
 
-In a deep network a change spreads until every place answers to the whole picture, and what a layer
-of small reach does with places is lost in what came before it. At layers whose grid is known, what
-a change has brought about outside its own band is taken back, so that the layers after them get a
-change that lies where the band lies.
+What a change has brought about outside its own band is taken back at a layer whose grid is known,
+so that the layers after it get a change that lies where the band lies. A change that has become
+faint is made louder there: deep networks of random weights give almost the same for all pictures,
+down to the rounding of their values.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from conceptlab.models.grid import Form, floating_tensor
+from conceptlab.models.grid import Form
 from conceptlab.models.moved import BANDS, PICTURES
-from conceptlab.models.places import Layout
 
 STIRRED = 0.1  # deviation of what stands for parameters that are zero
+LOUD = 0.3  # of the values' root mean square is a change, at least, that is kept
 
 
 @contextmanager
-def confined(module: nn.Module, known: Mapping[str, Layout]) -> Iterator[None]:
-    """Passes of moved pictures, within it, have changes in their own bands only.
+def stirred(module: nn.Module) -> Iterator[None]:
+    """Parameters that are all zero, as in blocks that begin as the identity, are noise within it.
 
-    Parameters that are all zero, as in blocks that begin as the identity, are noise within it: a
-    layer that gives zeros would answer to nothing, and where it computes what does not depend on
+    A layer that gives zeros would answer to nothing, and where it computes what does not depend on
     its weights.
 
     Args:
         module: in evaluation mode, without gradients.
-        known: layouts of layers; those without a grid, or that run more than once, stay alone.
     """
-    handles = []
-    for name, part in module.named_modules():
-        layout = known.get(name)
-        if layout is not None and layout.form is not None and layout.calls == 1:
-            handles.append(part.register_forward_hook(partial(_hook, layout.form)))
     zeros = [own for own in module.parameters() if _is_zero(own)]
     generator = torch.Generator().manual_seed(0)
     try:
@@ -47,8 +38,6 @@ def confined(module: nn.Module, known: Mapping[str, Layout]) -> Iterator[None]:
     finally:
         for own in zeros:
             own.zero_()
-        for handle in handles:
-            handle.remove()
 
 
 def _is_zero(own: Tensor) -> bool:
@@ -56,15 +45,29 @@ def _is_zero(own: Tensor) -> bool:
     return own.is_floating_point() and not own.is_inference() and not bool(own.any())
 
 
-def _hook(form: Form, _: nn.Module, __: Any, output: Any) -> None:
-    """Take back what changed elsewhere, in the output itself: it may lie in a tuple."""
-    tensor = floating_tensor(output)
-    if tensor is None or tensor.ndim != len(form.order) or 0 in tensor.stride():
+def confine(output: Tensor, form: Form) -> None:
+    """Take back what changed elsewhere, and make the rest loud, in the output itself.
+
+    Args:
+        output: of a layer for moved pictures.
+        form: how it is laid out.
+    """
+    if output.ndim != len(form.order) or 0 in output.stride():
         return  # a tensor that repeats itself in memory cannot be written
-    ordered = tensor.permute(form.order)
+    ordered = output.permute(form.order)
     if len(ordered) == PICTURES:
-        kept = _kept(tuple(ordered.shape[2:]), form).to(tensor.device)
-        ordered[1:] = torch.where(kept[:, None], ordered[1:], ordered[:1])
+        kept = _kept(tuple(ordered.shape[2:]), form).to(output.device)[:, None]
+        change = torch.where(kept, ordered[1:] - ordered[:1], 0.0)
+        ordered[1:] = ordered[:1] + change * _gain(change, ordered[0], kept)
+
+
+def _gain(change: Tensor, base: Tensor, kept: Tensor) -> Tensor:
+    """(PICTURES - 1, 1, ...) by what each picture's change is multiplied, one at least."""
+    others = tuple(range(1, change.ndim))
+    places = kept.sum(dim=others, keepdim=True).clamp_min(1) * change.shape[1]
+    own = (change.float().square().sum(dim=others, keepdim=True) / places).sqrt()
+    gain = LOUD * base.float().square().mean().sqrt() / own
+    return torch.where(torch.isfinite(gain), gain, 1.0).clamp_min(1.0).to(change.dtype)
 
 
 def _kept(places: tuple[int, ...], form: Form) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 BANDS = 7
 PICTURES = 1 + 2 * BANDS
-NUMBERS = 2**15  # of an output and picture are looked at for each axis, where it has more
+NUMBERS = 2**14  # of an output and picture are looked at for each axis, where it has more
 ROUNDING = 8.0  # of these a change is no change, in units of the precision of the values
 SILENT = 1e-3  # share of an index's numbers that answer, below which it counts as silent
 BOUND = 2.0  # of the pictures' values, as those of pictures are that were normalised
@@ -58,41 +58,61 @@ def _band(band: int, pixels: int) -> slice:
     return slice(round(band * pixels / BANDS), round((band + 1) * pixels / BANDS))
 
 
-def shares(outputs: Tensor, axis: int) -> tuple[Shares, Shares]:
-    """How much of the change of each index along an axis comes from each band.
+def shares(outputs: Tensor) -> list[tuple[Shares, Shares]]:
+    """How much of the change of each index along each axis comes from each band.
 
     Args:
         outputs: (PICTURES, ...) of a layer, the pictures first.
-        axis: 1 or more.
 
     Returns:
-        (2, BANDS, size) of the rows' and of the columns' bands; each index's sum to 1 over the
-        bands, and all are equal where it is silent. And (size,) how much of it answers at all;
-        values that are not finite answer nothing.
+        For each other axis: (2, BANDS, size) of the rows' and of the columns' bands; each index's
+        sum to 1 over the bands, and all are equal where it is silent. And (size,) how much of it
+        answers at all; values that are not finite answer nothing.
     """
-    values = _thinned(outputs.detach(), axis).movedim(axis, 1).flatten(2).to(torch.float32)
-    values = torch.where(torch.isfinite(values), values, 0.0)
-    change = (values[1:] - values[:1]).abs_().view(2, BANDS, *values.shape[1:])
+    outputs, axes = outputs.detach(), range(1, outputs.ndim)
+    if outputs[0].numel() <= NUMBERS:
+        found = _found(outputs)
+        return [_along(found, axis) for axis in axes]
+    return [_along(_found(_thinned(outputs, axis)), axis) for axis in axes]
+
+
+def _found(outputs: Tensor) -> Tensor:
+    """(2, BANDS, ...) the share of each band in all change of each number."""
+    values = outputs.to(torch.float32)
+    if not math.isfinite(float(values.sum())):
+        values = torch.where(torch.isfinite(values), values, 0.0)
+    change = (values[1:] - values[:1]).abs_().unflatten(0, (2, BANDS))
     scale = values[0].abs().mean() * torch.finfo(outputs.dtype).eps
     floor = ROUNDING * BANDS * float(scale) + torch.finfo(torch.float32).tiny
-    found = (change / (change.sum(dim=1, keepdim=True) + floor)).mean(dim=3).cpu().double().numpy()
-    total = found.sum(axis=1, keepdims=True)
+    return change.div_(change.sum(dim=1, keepdim=True).add_(floor))
+
+
+def _along(found: Tensor, axis: int) -> tuple[Shares, Shares]:
+    """The shares of the indices along an axis of an output."""
+    others = [other for other in range(2, found.ndim) if other != axis + 1]
+    own = (found.mean(dim=others) if others else found).cpu().double().numpy()
+    total = own.sum(axis=1, keepdims=True)
     alive = total > SILENT
-    shared = np.where(alive, found / np.where(alive, total, 1.0), 1 / BANDS)
+    shared = np.where(alive, own / np.where(alive, total, 1.0), 1 / BANDS)
     return shared, total[:, 0].mean(axis=0)
 
 
 def _thinned(outputs: Tensor, axis: int) -> Tensor:
-    """Every index along an axis, and some along the others, evenly spaced."""
+    """Every index along an axis, and some along the others, evenly spaced; a view.
+
+    Steps are odd, so that they do not keep to one place of windows or heads, of even sizes.
+    """
     most = max(NUMBERS // outputs.shape[axis], 1)
     others = sorted((a for a in range(1, outputs.ndim) if a != axis), key=outputs.shape.__getitem__)
     for place, other in enumerate(others):
         each = round(most ** (1 / (len(others) - place)))
-        size, wanted = outputs.shape[other], max(min(outputs.shape[other], each), 1)
-        if wanted < size:
-            chosen = torch.linspace(0, size - 1, wanted, device=outputs.device).round().long()
-            outputs = outputs.index_select(other, chosen)
-        most = max(most // wanted, 1)
+        size = outputs.shape[other]
+        step = math.ceil(size / max(min(size, each), 1))
+        step += step > 1 and step % 2 == 0
+        chosen = [slice(None)] * outputs.ndim
+        chosen[other] = slice((size - 1) % step // 2, None, step)
+        outputs = outputs[tuple(chosen)]
+        most = max(most // outputs.shape[other], 1)
     return outputs
 
 

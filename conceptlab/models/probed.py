@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ from torch import Tensor, nn
 from conceptlab.errors import InputError, LayerError, ModelError
 from conceptlab.models.alone import alone
 from conceptlab.models.evaluation import evaluating
-from conceptlab.models.field import FieldTracker, parameters_of
-from conceptlab.models.forward import PassFailed, forward, what_runs
-from conceptlab.models.grid import CLASS, Form, floating_tensor, part_of
+from conceptlab.models.forward import PassFailed, what_runs
+from conceptlab.models.grid import CLASS, Form, part_of
 from conceptlab.models.identity import answers, fingerprint_of, sketches
-from conceptlab.models.layout import layouts
+from conceptlab.models.layout import executed, layouts
+from conceptlab.models.listing import UNKNOWN, Fields, fields_of, listed
 from conceptlab.models.picture import see
 from conceptlab.models.places import Layout
 from conceptlab.models.source import FILES, first_line
@@ -34,8 +33,6 @@ from conceptlab.numerics.resample import upsample
 from conceptlab.numerics.sketch import Sketch
 from conceptlab.registry import near_matches
 from conceptlab.vectors import ConceptVectors, Space
-
-FLOAT16 = 2
 
 
 @dataclass(frozen=True)
@@ -212,8 +209,12 @@ class ProbedModel:
         """Pictures as the network's input (n, C, S, S)."""
         return self.normalise(torch.from_numpy(np.stack([self.decode(i) for i in images])))
 
-    def layers(self) -> pd.DataFrame:
+    def layers(self, match: Sequence[str] | None = None) -> pd.DataFrame:
         """The layers that a forward pass reaches, in order of execution.
+
+        Args:
+            match: only these, by names or globs, and only those that can be probed; then no others
+                are measured.
 
         Returns:
             Columns layer, kind, shape (K, H, W), stride and receptive_field (pixels of the input;
@@ -223,7 +224,11 @@ class ProbedModel:
             of tokens with a class token follows that alone, as LAYER[cls]: the first of the tokens
             before the map's.
         """
-        return self._layers.copy()
+        if match is None:
+            return self._layers.copy()
+        names = self.resolve(match)
+        found = self._layouts_of(names)
+        return listed(self.module, {name: found[name] for name in names}, self._fields())
 
     def form(self, layer: str) -> Form:
         """How the output of a layer is laid out, as it was measured.
@@ -231,7 +236,36 @@ class ProbedModel:
         Raises:
             LayerError: one that cannot be probed, with the reason.
         """
-        return form_in(self._layouts, layer)
+        return form_in(self._layouts_of([layer]), layer)
+
+    def shapes(self, layers: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+        """The shapes (K, H, W) of some layers; no others are measured, as `layers` would.
+
+        Args:
+            layers: names, as `resolve` gives them.
+
+        Raises:
+            LayerError: one that cannot be probed, with the reason.
+        """
+        found = self._layouts_of(layers)
+        for layer in layers:
+            form_in(found, layer)
+        known = {layer: found[layer].shape for layer in layers}
+        return {layer: shape for layer, shape in known.items() if shape is not None}
+
+    def executed(self) -> list[str]:
+        """The layers that a forward pass reaches, in order of execution, without measuring any."""
+        image = self._blank()
+        with self._told(image):
+            return executed(self.module, image)
+
+    def field(self, layer: str) -> tuple[float, float]:
+        """Receptive field and stride of a layer, as `layers` has them, in pixels of the input.
+
+        Args:
+            layer: name, as `resolve` gives it.
+        """
+        return self._fields().get(layer, UNKNOWN)
 
     @property
     def _layers(self) -> pd.DataFrame:
@@ -239,7 +273,8 @@ class ProbedModel:
         with alone(self.module):
             parts = repr(self.module)
             if self._listed is None or self._listed[0] != parts:
-                self._listed = parts, self._list()
+                table = listed(self.module, self._layouts_of(None), self._fields())
+                self._listed = parts, table
             return self._listed[1]
 
     def resolve(self, patterns: Sequence[str]) -> list[str]:
@@ -251,7 +286,9 @@ class ProbedModel:
         """
         if not patterns or not all(patterns):
             raise LayerError("name at least one layer; an empty name is none")
-        found_ = self._layouts
+        parts = [name for name, _ in self.module.named_modules() if name]
+        named = {name for pattern in patterns for name in _matching(part_of(pattern), parts)}
+        found_ = self._layouts_of(sorted(named))
         usable = [name for name, layout in found_.items() if layout.form is not None]
         chosen: set[str] = set()
         for pattern in patterns:
@@ -263,7 +300,7 @@ class ProbedModel:
 
     def _unusable(self, pattern: str) -> str:
         """Why a name or glob gives nothing to probe; of several layers, the first speaks."""
-        known = self._layouts
+        known = self._layouts_of(None)
         for layer in _matching(pattern, list(known)):
             try:
                 form_in(known, layer)
@@ -340,36 +377,16 @@ class ProbedModel:
         whole[:, rows, columns] = upsample(maps, part)
         return whole
 
-    @property
-    def _layouts(self) -> Mapping[str, Layout]:
-        """The layout of every layer, at the network's size."""
+    def _layouts_of(self, layers: Sequence[str] | None) -> Mapping[str, Layout]:
+        """Layouts at the network's size, those of some layers among them, or of all."""
         image = self._blank()
         with self._told(image):
-            return layouts(self.module, image)
+            return layouts(self.module, image, layers)
 
-    def _list(self) -> pd.DataFrame:
+    def _fields(self) -> Fields:
         image = self._blank()
-        tracker = FieldTracker(image)
-        fields: dict[str, tuple[float, float]] = {}
-
-        def hook(name: str, _: nn.Module, __: Any, output: Any) -> None:
-            tensor = floating_tensor(output)
-            if name not in fields and tensor is not None:
-                fields[name] = tracker.of(tensor)
-
-        named = dict(self.module.named_modules())
-        handles = [m.register_forward_hook(partial(hook, n)) for n, m in named.items()]
-        try:
-            with self._told(image), torch.no_grad(), evaluating(self.module), tracker:
-                forward(self.module, image)
-        finally:
-            for handle in handles:
-                handle.remove()
-        rows = [
-            _row(name, named[part_of(name)], layout, fields.get(name, UNKNOWN))
-            for name, layout in self._layouts.items()
-        ]
-        return pd.DataFrame(rows, columns=LAYER_COLUMNS)
+        with self._told(image):
+            return fields_of(self.module, image)
 
     def _blank(self) -> Tensor:
         channels, size = self.preprocessing.channels, self.preprocessing.geometry.size
@@ -388,13 +405,6 @@ class ProbedModel:
             return what_runs(self.module, image)
 
 
-LAYER_COLUMNS = [
-    "layer", "kind", "shape", "stride", "receptive_field", "parameters", "bytes_per_image", "calls",
-    "refused",
-]  # fmt: skip
-UNKNOWN = (float("nan"), float("nan"))
-
-
 def _matching(pattern: str, names: Sequence[str]) -> list[str]:
     """The names that a name or glob means; class tokens are meant where `[cls]` ends it."""
     if pattern in names:
@@ -405,23 +415,6 @@ def _matching(pattern: str, names: Sequence[str]) -> list[str]:
         for name in names
         if name.endswith(CLASS) == bool(ending) and fnmatch.fnmatchcase(part_of(name), stem)
     ]
-
-
-def _row(
-    name: str, module: nn.Module, layout: Layout, field: tuple[float, float]
-) -> dict[str, Any]:
-    once = layout.calls == 1 and layout.shape is not None
-    return {
-        "layer": name,
-        "kind": "class token" if name.endswith(CLASS) else type(module).__name__,
-        "shape": layout.shape,
-        "stride": field[1] if once else math.nan,
-        "receptive_field": field[0] if once else math.nan,
-        "parameters": parameters_of(module),
-        "bytes_per_image": math.prod(layout.shape) * FLOAT16 if layout.shape else 0,
-        "calls": layout.calls,
-        "refused": layout.reason,
-    }
 
 
 def require_probed(model: object, purpose: str) -> None:

@@ -95,7 +95,7 @@ class _Capture:
 
     def run(self, batch: Tensor) -> None:
         """Run one batch."""
-        found = layouts(self._module, batch)
+        found = layouts(self._module, batch, self._layers)
         self._layouts = {layer: form_in(found, layer) for layer in self._layers}
         self._seen.clear()
         self._pictures = len(batch)

@@ -12,6 +12,7 @@ from conceptlab.analysis.exemplars import CHOICES, Exemplars, exemplars
 from conceptlab.analysis.field import empirical_field
 from conceptlab.keys import digest_chunks
 from conceptlab.models.filters import filters
+from conceptlab.models.grid import part_of
 from conceptlab.models.picture import see
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.images import images_step
@@ -163,13 +164,13 @@ def convolutions(model: "ProbedModel", layers: Sequence[str]) -> list[str]:
         model: the network.
         layers: names, as `ProbedModel.resolve` gives them.
     """
-    table = model.layers().reset_index(drop=True)
-    plain = table[table["kind"] == "Conv2d"]
-    if not len(plain):
+    order, parts = model.executed(), dict(model.module.named_modules())
+    plain = [layer for layer in order if type(parts[layer]).__name__ == "Conv2d"]
+    if not plain:
         return []
-    ends = table.index[table["layer"].isin(layers)]
-    last = [plain.loc[:end, "layer"].iloc[-1] for end in ends if len(plain.loc[:end])]
-    return list(dict.fromkeys([str(plain["layer"].iloc[0]), *map(str, last)]))
+    ends = sorted(order.index(part_of(layer)) for layer in layers)
+    before = [[layer for layer in plain if order.index(layer) <= end] for end in ends]
+    return list(dict.fromkeys([plain[0], *(found[-1] for found in before if found)]))
 
 
 def make_exemplars(

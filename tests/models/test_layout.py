@@ -11,7 +11,7 @@ from torch import nn
 from conceptlab.errors import LayerError
 from conceptlab.models import load_model
 from conceptlab.models.grid import CLASS, to_grid
-from conceptlab.models.layout import layouts
+from conceptlab.models.layout import executed, layouts
 from conceptlab.models.watch import watch
 from tests.models.nets import pictures, probed, state
 
@@ -183,6 +183,44 @@ def test_it_is_measured_once_for_a_size():
     module[0] = nn.Conv2d(3, 4, 3)
     layouts(module, torch.empty(1, 3, 8, 8))
     assert len(sizes) == 6
+
+
+def seen_by(module):
+    """Sizes of the batches that a network gets from here on."""
+    sizes = []
+    module.register_forward_pre_hook(lambda m, i: sizes.append(tuple(i[0].shape)))
+    return sizes
+
+
+def test_a_layer_that_is_named_is_measured_alone():
+    """The doubts of others cost it nothing; and it is what it is among all."""
+    module = Mixing(nn.Conv2d(12, 5, 3, padding=1))
+    sizes, like = seen_by(module), torch.empty(1, 3, 24, 24)
+    one = layouts(module, like, ["conv"])
+    assert list(one) == ["conv"]
+    assert [size[0] for size in sizes] == [1, 15]
+    assert list(layouts(module, like, ["pool"])) == ["conv", "pool"]
+    assert list(layouts(module, like, ["conv"])) == ["conv", "pool"]
+    assert [size[0] for size in sizes] == [1, 15, 15]
+    both = layouts(module, like, ["mixed"])  # in doubt, so that the layers before it matter
+    assert list(both) == ["conv", "pool", "mixed", "after"]
+    assert both["conv"] == one["conv"]
+    assert both == layouts(module, like) == layouts(module, like, ["after"])
+    assert [size[0] for size in sizes] == [1, 15, 15, 15, 15, 15]
+
+
+def test_what_is_not_reached_or_runs_twice_is_not_measured_again():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    module.unused = nn.ReLU()
+    module.forward = lambda x: module[1](module[1](module[0](x)))
+    sizes, like = seen_by(module), torch.empty(1, 3, 16, 16)
+    for _ in range(3):
+        assert list(layouts(module, like, ["0", "unused"])) == ["0"]
+        assert executed(module, like) == ["0", "1"]
+    assert len(sizes) == 2
+    for _ in range(3):
+        assert layouts(module, like, ["1"])["1"].calls == 2  # with all others, for the message
+    assert len(sizes) == 4
 
 
 @pytest.fixture(scope="module")
