@@ -81,10 +81,11 @@ def _found(outputs: Tensor) -> Tensor:
     values = outputs.to(torch.float32)
     if not math.isfinite(float(values.sum())):
         values = torch.where(torch.isfinite(values), values, 0.0)
-    change = (values[1:] - values[:1]).abs_().unflatten(0, (2, BANDS))
+    change = (values[1:] - values[:1]).abs_().view(2, BANDS, *values.shape[1:])
     scale = values[0].abs().mean() * torch.finfo(outputs.dtype).eps
     floor = ROUNDING * BANDS * float(scale) + torch.finfo(torch.float32).tiny
-    return change.div_(change.sum(dim=1, keepdim=True).add_(floor))
+    total = change.sum(dim=1, keepdim=True) + floor
+    return change.div_(total)
 
 
 def _along(found: Tensor, axis: int) -> tuple[Shares, Shares]:
