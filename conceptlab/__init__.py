@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from conceptlab.probes.segmentation import SegmentationProbe as SegmentationProbe
     from conceptlab.probes.subsets import subset_scores as subset_scores
     from conceptlab.probes.summary import summarize_units as summarize_units
+    from conceptlab.space import Space as Space
     from conceptlab.study.run import run_study as run_study
     from conceptlab.study.studyfile import read_study as read_study
     from conceptlab.synthesis.objectives import Caricature as Caricature
@@ -112,7 +113,6 @@ if TYPE_CHECKING:
     from conceptlab.synthesis.visualize import visualize as visualize
     from conceptlab.vectors import Concept as Concept
     from conceptlab.vectors import ConceptVectors as ConceptVectors
-    from conceptlab.vectors import Space as Space
     from conceptlab.views.atlas import view_of as view_of
     from conceptlab.views.atlas import write_atlas as write_atlas
 
@@ -194,7 +194,8 @@ _HOMES = {
     ],
     "synthesis.settings": ["Synthesis"],
     "synthesis.visualize": ["Visualizations", "caricature", "invert", "visualize"],
-    "vectors": ["Concept", "ConceptVectors", "Space"],
+    "space": ["Space"],
+    "vectors": ["Concept", "ConceptVectors"],
     "views.atlas": ["view_of", "write_atlas"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,4 +1,4 @@
-"""Concepts, the space that their vectors live in, and the vectors: what every probe returns.
+"""Concepts and their vectors: what every probe returns.
 
 Fong & Vedaldi 2018 (Net2Vec), sections 3 and 5.3: a concept's weights over the units of a layer,
 normalised to unit length, are its embedding. No torch here: vectors are arrays with labels.
@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.errors import InputError, SpaceError
-from conceptlab.given import require_names, require_number
-from conceptlab.hdf5 import FormatError, array, attribute, dataset, parsed, sealed, text
-from conceptlab.keys import canonical, differences
-from conceptlab.numerics.sketch import Sketch
+from conceptlab.errors import InputError
+from conceptlab.given import checked, require_names, require_number
+from conceptlab.hdf5 import FormatError, array, attribute, parsed, sealed, text
+from conceptlab.keys import canonical
 from conceptlab.registry import near_matches
+from conceptlab.space import Space, read_space, write_space
 from conceptlab.vectorfile import SCHEMA, old_table, table_from, table_text, vectors_file
 
 if TYPE_CHECKING:
@@ -42,111 +42,6 @@ class Concept:
     name: str
     category: str
     level: str = "pixel"
-
-
-class DoesSomething(Protocol):
-    """What `Space.require_model` asks of a network (`conceptlab.models.ProbedModel` has it)."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Of what it is made of."""
-        ...
-
-    def sketch(self, layers: Sequence[str]) -> Mapping[str, Sketch]:
-        """What it does at some layers."""
-        ...
-
-
-@dataclass(frozen=True)
-class Space:
-    """The coordinates of a vector: the units of one layer of one network, and their form.
-
-    Args:
-        model: the model's name, for people.
-        weights: the model's fingerprint (weights, architecture, preprocessing).
-        layer: name in `named_modules()`.
-        units: K.
-        inputs: 'raw', or 'binary@0.005' for activations thresholded at that tau.
-        sketch: what the layer gives for a few fixed inputs; None where that is not known (vectors
-            made by hand).
-    """
-
-    model: str
-    weights: str
-    layer: str
-    units: int
-    inputs: str
-    sketch: Sketch | None = field(default=None, compare=False, repr=False)
-
-    def require_equal(self, other: "Space") -> None:
-        """Raise `SpaceError`, with the fields that differ, unless both spaces are one."""
-        mine, theirs = dict(self._key()), dict(other._key())
-        found = differences(mine, theirs) or self._behaviour(other.sketch)
-        if found:
-            raise SpaceError(
-                "these vectors live in different spaces ("
-                + "; ".join(found)
-                + "): compare their similarity matrices instead"
-            )
-
-    def require_layer(self, other: "Space") -> None:
-        """Raise `SpaceError` unless another space is of the same layer of the same network."""
-        self._require_weights(other.weights)
-        self._require_name(other.layer)
-        found = self._behaviour(other.sketch)
-        if found:
-            raise SpaceError(f"these vectors belong to another {self.model} ({found[0]})")
-
-    def require_model(self, model: DoesSomething, layer: str | None = None) -> None:
-        """Raise `SpaceError` unless this is a space of that network, and of the layer if named.
-
-        The network's weights are read anew, and where it is known what the layer gives for the
-        fixed inputs, it has to give that again, within rounding: a pass of four pictures.
-
-        Args:
-            model: the network.
-            layer: or none.
-        """
-        self._require_weights(model.fingerprint)
-        if layer is not None:
-            self._require_name(layer)
-        if self.sketch is None:
-            return
-        found = self._behaviour(model.sketch([self.layer])[self.layer])
-        if found:
-            raise SpaceError(
-                f"these vectors belong to another {self.model} than the model given, although "
-                f"weights and description are the same ({found[0]}): a hook, an attribute or a "
-                "file that it reads may have changed; learn them on it"
-            )
-
-    def _require_weights(self, fingerprint: str) -> None:
-        if fingerprint != self.weights:
-            raise SpaceError(
-                f"these vectors belong to {self.model} ({self.weights[:8]}), not to the model "
-                f"given ({fingerprint[:8]}): learn them on it"
-            )
-
-    def _require_name(self, layer: str) -> None:
-        if layer != self.layer:
-            raise SpaceError(
-                f"these vectors belong to layer {self.layer}, not to {layer}: learn them there"
-            )
-
-    def _behaviour(self, other: Sketch | None) -> list[str]:
-        """How the layer of another network does something else, where both are known."""
-        if self.sketch is None or other is None:
-            return []
-        found = self.sketch.difference(other)
-        return [f"layer {self.layer} differs: {found}"] if found else []
-
-    def _key(self) -> dict[str, Any]:
-        return {
-            "weights": self.weights,
-            "layer": self.layer,
-            "units": self.units,
-            "inputs": self.inputs,
-        }
 
 
 class AppliesVectors(Protocol):
@@ -292,6 +187,7 @@ class ConceptVectors:
         usable: NDArray[np.bool_] = np.asarray(np.isfinite(largest) & (largest > 0), dtype=bool)
         return usable
 
+    @checked
     def index(self, name: str) -> int:
         """The row of a concept, by its name or `category/name`.
 
@@ -402,6 +298,7 @@ class ConceptVectors:
         Raises:
             SpaceError: another model than the vectors'.
         """
+        _require_network(model)
         maps, _ = model.apply(self, image, size)
         return _sigmoid(maps).astype(np.float32)
 
@@ -412,21 +309,24 @@ class ConceptVectors:
         the share of what the network sees that their mask covers.
 
         Returns:
-            Columns concept, category, score (0..1), highest first.
+            Columns concept, category, measure ('probability' or 'share of pixels'), score (0..1),
+            highest first.
 
         Raises:
             SpaceError: another model than the vectors'.
         """
+        _require_network(model)
         maps, pooled = model.apply(self, image, None)
         whole = self.kind == "classification"
         seen = np.isfinite(maps).sum(axis=(1, 2))  # a centre crop leaves the rest unseen
         share = (maps > 0).sum(axis=(1, 2)) / np.maximum(seen, 1)
         score = _sigmoid(pooled) if whole else share
-        table = pd.DataFrame(
-            {"concept": self.names, "category": self.concepts["category"], "score": score}
-        )
+        measure = "probability" if whole else "share of pixels"
+        table = self.concepts[["category"]].assign(measure=measure, score=score)
+        table.insert(0, "concept", self.names)
         return table.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write a sealed HDF5 file, whole or not at all; every number keeps all its digits.
 
@@ -442,15 +342,14 @@ class ConceptVectors:
         file["weights"], file["bias"] = self.weights, self.bias
         if self.thresholds is not None:
             file["thresholds"] = self.thresholds
-        if self.space.sketch is not None:
-            _write_sketch(file, self.space.sketch)
         file["concepts"] = table_text(self.concepts)
         file.attrs["schema"] = SCHEMA
         file.attrs["kind"] = self.kind
-        file.attrs["space"] = canonical({**self.space._key(), "model": self.space.model})
+        write_space(file, self.space)
         file.attrs["provenance"] = canonical(dict(self.provenance))
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> "ConceptVectors":
         """Read what `save` wrote.
 
@@ -468,7 +367,7 @@ class ConceptVectors:
             FormatError: it does not hold concept vectors.
         """
         old = attribute(file, "schema") != SCHEMA
-        space = _space(parsed(attribute(file, "space"), "space"), _read_sketch(file))
+        space = read_space(file)
         provenance = parsed(attribute(file, "provenance"), "provenance")
         if not isinstance(provenance, dict):
             raise FormatError("its provenance is no JSON object")
@@ -486,37 +385,12 @@ class ConceptVectors:
         )  # fmt: skip
 
 
-def _space(fields: Any, sketch: Sketch | None) -> Space:
-    """The space that a file tells.
-
-    Raises:
-        FormatError: it tells none.
-    """
-    try:
-        found = Space(**fields, sketch=sketch)
-    except TypeError as error:
-        raise FormatError("its space lacks something") from error
-    texts = (found.model, found.weights, found.layer, found.inputs)
-    if not all(isinstance(value, str) for value in texts):
-        raise FormatError("its space lacks something")
-    if type(found.units) is not int or found.units < 0:
-        raise FormatError("its space lacks its units")
-    return found
-
-
-def _write_sketch(file: "h5py.File", sketch: Sketch) -> None:
-    data = file.create_dataset("sketch", data=sketch.values)
-    data.attrs["dtype"] = sketch.dtype
-    data.attrs["inputs"] = canonical({"names": sketch.inputs})
-
-
-def _read_sketch(file: "h5py.File") -> Sketch | None:
-    """What `_write_sketch` wrote; None of a file of before, or of vectors without."""
-    if "sketch" not in file:
-        return None
-    place = dataset(file, "sketch", kinds="f", shape=(None, 2, None, None, None))
-    inputs = parsed(attribute(place, "inputs"), "inputs of the sketch")
-    return Sketch(place[()], str(attribute(place, "dtype")), tuple(inputs["names"]))
+def _require_network(model: object) -> None:
+    if not hasattr(model, "apply") or not hasattr(model, "fingerprint"):
+        raise InputError(
+            "vectors apply to the network of conceptlab.load_model that they were learned on; got "
+            f"a {type(model).__name__}"
+        )
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.keys import canonical
 from conceptlab.seal import seal
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 SPACE = Space("net", "f" * 64, "conv5", 3, "raw")
 

@@ -27,7 +27,7 @@ from conceptlab.activations.sample import Sample
 from conceptlab.analysis.atlas import Atlas
 from conceptlab.analysis.grid import Grid
 from conceptlab.analysis.icons import Icons
-from conceptlab.vectors import Space
+from conceptlab.space import Space
 from conceptlab.views.atlas import view_of, write_atlas
 
 BROWSER = shutil.which("chromium")

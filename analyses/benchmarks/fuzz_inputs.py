@@ -21,8 +21,9 @@ from conceptlab.analysis.wordnet import _choice
 from conceptlab.models.weights import load_weights
 from conceptlab.numerics.sketch import Sketch
 from conceptlab.seal import PAGE
+from conceptlab.space import Space
 from conceptlab.study.spaces import read_spaces
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.vectors import ConceptVectors
 
 
 class Reader(ABC):

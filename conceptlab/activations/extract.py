@@ -23,6 +23,7 @@ from conceptlab.activations.precision import LARGEST, Peaks, hopeless, told
 from conceptlab.activations.store import Activations
 from conceptlab.activations.target import Target, require_space, targets
 from conceptlab.errors import ActivationError, ModelError
+from conceptlab.given import checked
 from conceptlab.numerics.parallel import workers
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ TOGETHER = 8  # images that a thread decodes at a time
 Rows = dict[str, NDArray[Any]]
 
 
+@checked
 def extract(
     model: "ProbedModel",
     data: "ProbeDataset",

@@ -20,6 +20,7 @@ from conceptlab.activations.lock import held
 from conceptlab.activations.patches import require_pictures
 from conceptlab.errors import InputError
 from conceptlab.files import set_aside
+from conceptlab.given import checked
 from conceptlab.keys import canonical, digest
 from conceptlab.numerics.parallel import ordered_map
 
@@ -172,6 +173,7 @@ class LabelStore:
         return kept
 
 
+@checked
 def label_store(
     activations: "Activations", data: "ProbeDataset", label_size: int | None = None
 ) -> LabelStore:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from conceptlab.data.read import IMAGES, read_image
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Rows(Sequence[Image.Image]):
         return self.data.picture(int(self.rows[place]))
 
 
+@checked
 def folder_pictures(folder: str | Path) -> list[Path]:
     """The pictures of a folder, by name.
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.errors import InputError
-from conceptlab.given import require_seed
+from conceptlab.given import checked, require_seed
 from conceptlab.numerics.parallel import ordered_map
-from conceptlab.vectors import Space
+from conceptlab.space import Space
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
@@ -55,6 +55,7 @@ class Sample:
         )
 
 
+@checked
 def sample(
     activations: "Activations",
     per_image: int = 1,

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.blockfile import BlockFile, DamagedError
 from conceptlab.errors import CacheError
+from conceptlab.given import checked
 from conceptlab.hdf5 import parsed
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.sketch import FIXED, Sketch
-from conceptlab.vectors import Space
+from conceptlab.space import Space
 
 if TYPE_CHECKING:
     from conceptlab.activations.active import ActiveSet
@@ -70,6 +71,7 @@ class Activations:
         CacheError: the file is missing, damaged, or not complete.
     """
 
+    @checked
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
@@ -188,12 +190,14 @@ class Activations:
         name, fingerprint, _ = self._identity
         return Space(name, fingerprint, self.layer, self.shape[1], inputs, self.sketch)
 
+    @checked
     def thresholds(self, tau: float = 0.005) -> NDArray[np.float32]:
         """(K,) T_k of each unit; kept beside the file once computed."""
         from conceptlab.activations.active import thresholds
 
         return thresholds(self, tau)
 
+    @checked
     def active(self, tau: float = 0.005) -> "ActiveSet":
         """Which units exceed their threshold where; kept beside the file once computed."""
         from conceptlab.activations.active import active_set

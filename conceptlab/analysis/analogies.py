@@ -6,7 +6,7 @@ section 5.3, see it between concepts ('grass' - 'green' and 'sky' - 'blue').
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from conceptlab.analysis.directions import Directions, directions_of
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.intervals import ARCSINE, jackknife_bounds, mean_bounds
 from conceptlab.numerics.parallel import ordered_map
 
@@ -74,6 +74,7 @@ class Analogies:
         return f"<p>{html.escape(repr(self)[1:-1])}</p>{table}"
 
 
+@checked
 def analogies(
     vectors: Any,
     pairs: Sequence[Sequence[str]],
@@ -135,7 +136,7 @@ VANISHES, TIED = "b - a + c vanishes: it is near to nothing", "concepts are equa
 
 def _terms(space: Directions, pairs: Sequence[Sequence[str]]) -> Integers:
     """(A, 4) rows of a, b, c, d of each analogy."""
-    pairs = [pairs] if isinstance(pairs, str) else list(pairs)
+    pairs = list(pairs) if isinstance(pairs, Iterable) and not isinstance(pairs, str) else [""]
     if any(isinstance(pair, str) or not hasattr(pair, "__len__") for pair in pairs):
         raise InputError("pairs is a list of (a, b) or of (a, b, c, d), not of single names")
     sizes = {len(pair) for pair in pairs}

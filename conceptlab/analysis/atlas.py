@@ -25,7 +25,7 @@ from conceptlab.analysis.grid import (
 )
 from conceptlab.analysis.projection import plane
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_fields, require_number, require_seed
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        require_fields(self)
         if self.method not in METHODS:
             raise InputError(f"method is one of {', '.join(METHODS)}; got {self.method!r}")
         require_number(self.neighbours, "neighbours", 2)
@@ -86,8 +87,6 @@ class Layout:
         if self.most is not None:
             require_number(self.most, "most", 1)
         require_seed(self.seed)
-        if not isinstance(self.grids, Sequence):
-            raise InputError(f"grids are several numbers of cells, as (8, 16); got {self.grids!r}")
         for resolution in self.grids:
             require_number(resolution, "a grid's resolution", 1)
         object.__setattr__(self, "grids", tuple(sorted(set(self.grids))))
@@ -204,6 +203,7 @@ class Atlas:
         return np.bincount(pairs[pairs >= 0], minlength=len(grid))
 
 
+@checked
 def atlas(
     activations: "Activations",
     model: "ProbedModel | None" = None,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from conceptlab.analysis.atlas import Atlas
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.testing import permutation_p
 from conceptlab.registry import near_matches
 
@@ -39,6 +39,7 @@ class AtlasComparison:
         return str(self.measures.to_html()) + str(self.table.to_html(max_rows=20))
 
 
+@checked
 def compare_classes(atlas: Atlas, a: str, b: str) -> pd.DataFrame:
     """What each cell of an atlas says for two classes.
 
@@ -62,6 +63,7 @@ def compare_classes(atlas: Atlas, a: str, b: str) -> pd.DataFrame:
     return table.assign(a=found[:, 0], b=found[:, 1], difference=found[:, 0] - found[:, 1])
 
 
+@checked
 def compare_atlases(
     a: Atlas | pd.DataFrame, b: Atlas | pd.DataFrame, *, draws: int = 199, seed: int = 0
 ) -> AtlasComparison:

@@ -18,6 +18,7 @@ from conceptlab.errors import InputError, LayerError, ModelError
 from conceptlab.models.outputs import Output, class_columns, class_name
 from conceptlab.models.tangent import Tangent
 from conceptlab.numerics.parallel import ordered_map
+from conceptlab.space import ACTIVATIONS
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
@@ -52,7 +53,7 @@ class Speaking:
         progress: bool = False,
     ) -> None:
         space = activations.space()
-        space.require_model(model)
+        space.require_model(model, of=ACTIVATIONS)
         if data is not None:
             require_pictures(activations, data)
         self._model, self._activations, self._data = model, activations, data

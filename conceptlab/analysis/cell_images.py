@@ -8,6 +8,8 @@ from PIL import Image
 
 from conceptlab.analysis.icons import Icons
 from conceptlab.errors import ModelError
+from conceptlab.given import checked
+from conceptlab.space import ACTIVATIONS
 from conceptlab.synthesis.objectives import Direction
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import visualize
@@ -21,6 +23,7 @@ SMALL = 128  # pixels of the picture that is optimised, where a network takes th
 STEPS = 96
 
 
+@checked
 def optimised_icons(
     atlas: "Atlas",
     model: "ProbedModel",
@@ -48,7 +51,7 @@ def optimised_icons(
         SpaceError: a network that the atlas is not of.
     """
     space = atlas.sample.space
-    space.require_model(model)
+    space.require_model(model, of=ACTIVATIONS)
     wanted = []
     for grid in atlas.grids:
         cells = grid.vectors(space)

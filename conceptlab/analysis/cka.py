@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.embedding import SIDES, Items, Which
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
+from conceptlab.given import checked
 from conceptlab.numerics.pairs import permuted_product
 from conceptlab.numerics.rounding import varies
 
@@ -164,6 +165,7 @@ def _measure(debiased: bool) -> Measure:
 PLAIN, UNBIASED = _measure(False), _measure(True)
 
 
+@checked
 def linear_cka(
     x: Any,
     y: Any,

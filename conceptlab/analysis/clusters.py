@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.directions import directions_of
 from conceptlab.analysis.measured import drawn
 from conceptlab.errors import InputError
-from conceptlab.given import SEEDS, require_number, require_seed
+from conceptlab.given import SEEDS, checked, require_number, require_seed
 from conceptlab.numerics.testing import permutation_p
 
 Floats = NDArray[np.float64]
@@ -84,6 +84,7 @@ class Hierarchy:
     method: str
 
 
+@checked
 def clusters(
     vectors: Any,
     count: int | None = None,
@@ -136,6 +137,7 @@ def clusters(
     )
 
 
+@checked
 def hierarchy(vectors: Any, method: Linkage = "average") -> Hierarchy:
     """The tree of all concepts by cosine distance (1 - cosine), nearest first.
 

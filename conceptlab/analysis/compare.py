@@ -11,7 +11,7 @@ from conceptlab.analysis.distances import name_spaces
 from conceptlab.analysis.embedding import Which, items_of
 from conceptlab.analysis.measure import Measure
 from conceptlab.errors import InputError
-from conceptlab.given import require_names
+from conceptlab.given import checked, require_names
 from conceptlab.registry import near_matches
 
 MEASURES: dict[str, Measure] = {
@@ -28,6 +28,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+@checked
 def compare(
     spaces: Mapping[str, Any] | Sequence[Any],
     measures: Sequence[str] = DEFAULT,

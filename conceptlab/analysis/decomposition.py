@@ -37,6 +37,7 @@ from conceptlab.analysis.contributions import (
     summed,
 )
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.models.gradient import scores
 from conceptlab.models.outputs import Output, class_columns, class_name
 from conceptlab.models.probed import ProbedModel
@@ -102,6 +103,7 @@ class Decomposition:
         return str(self.table.to_html(index=False, escape=True, max_rows=40))
 
 
+@checked
 def decompose_image(  # noqa: PLR0913 (as `decompose`)
     model: ProbedModel,
     image: Any,
@@ -156,6 +158,7 @@ def decompose_image(  # noqa: PLR0913 (as `decompose`)
     )  # fmt: skip
 
 
+@checked
 def decompose(  # noqa: PLR0913 (settings of the basis, of the network and of the passes)
     model: ProbedModel,
     images: Mapping[Any, Any],

@@ -4,7 +4,7 @@ Fong & Vedaldi 2018, section 5.3: d(W) = W W^T over unit vectors; D_ij = ||d(W_i
 for one concept, D_ijc = ||d(W_i)_c - d(W_j)_c||^2. The squared Frobenius norm, diagonal included.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.embedding import Items, Which, matched, without_cosines
 from conceptlab.analysis.measure import Measure
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.numerics.intervals import LOGARITHM
 from conceptlab.numerics.pairs import permuted_product
 from conceptlab.numerics.parallel import ordered_map
@@ -91,6 +92,7 @@ class EmbeddingDistances:
         return names.repeat(len(names)), np.tile(names, len(names))
 
 
+@checked
 def embedding_distance(
     spaces: Mapping[str, Any] | Sequence[Any], *, concepts: Which = "same"
 ) -> EmbeddingDistances:
@@ -216,6 +218,10 @@ def name_spaces(spaces: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
     """
     if isinstance(spaces, Mapping):
         return {str(name): space for name, space in spaces.items()}
+    if isinstance(spaces, str | bytes) or not isinstance(spaces, Iterable):
+        raise InputError(
+            f"spaces are embeddings by name, or a list of them; got a {type(spaces).__name__}"
+        )
     named: dict[str, Any] = {}
     for place, space in enumerate(spaces):
         name = str(place)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from conceptlab.activations.labels import label_store
 from conceptlab.analysis.erased_scores import require_pointwise, require_units, top_units
 from conceptlab.errors import InputError
-from conceptlab.given import require_seed
+from conceptlab.given import checked, require_seed
 from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.logistic import Whitening, balanced_weights, fit_logistic
 from conceptlab.numerics.metrics import balanced_accuracy
@@ -44,6 +44,7 @@ class _Images:
     shown: Flags
 
 
+@checked
 def erased_probe(
     activations: "Activations",
     data: "ProbeDataset",

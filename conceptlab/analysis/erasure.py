@@ -7,7 +7,7 @@ sets of as many units.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from conceptlab.analysis.erased_scores import (
 )
 from conceptlab.analysis.sensitivity import random_rows
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.models.outputs import Output, class_name
 from conceptlab.models.probed import require_probed
 from conceptlab.models.rest import rest_of
@@ -66,6 +66,7 @@ class Erasure:
         return str(self.table.to_html(max_rows=30, escape=True))
 
 
+@checked
 def erase(  # noqa: PLR0913 (one call asks everything of a layer)
     model: "ProbedModel",
     images: Mapping[Any, Pictures],
@@ -166,6 +167,8 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         random = _as_vectors(random)
     count = _check_numbers(vectors, units, random, control_images)
     rows = unit_rows(vectors.weights[vectors.usable])
+    if reference is not None and not isinstance(reference, Sequence):
+        raise InputError(f"reference is a list of pictures; got a {type(reference).__name__}")
     if reference is not None and len(reference) < FEWEST_SEEN:
         raise InputError(f"{len(reference)} reference pictures say nothing of a layer; take 100")
     own = sum(len(pictures) for pictures in images.values())
@@ -221,7 +224,11 @@ def _check(
     require_repeatable_scores(model)
     require_pointwise(vectors)
     if not vectors.usable.any():
-        raise InputError("no concept has a vector (too few examples to fit one)")
+        few = ", ".join(vectors.names[:3]) + (", ..." if len(vectors) > 3 else "")
+        raise InputError(
+            f"erasure takes vectors, and no concept given has one ({few}: too few examples to fit "
+            "one)"
+        )
     if not images:
         raise InputError("name at least one class and its pictures")
     for which, pictures in images.items():

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from conceptlab.activations.patches import patches
 from conceptlab.analysis.targets import By, Floats, Targets, targets_of
 from conceptlab.errors import ActivationError, CacheError, InputError
-from conceptlab.given import require_number
+from conceptlab.given import checked, require_number
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.resample import upsample
 from conceptlab.numerics.running import tail_count
@@ -67,6 +67,7 @@ class Exemplars:
         """(n,) for each row of the table, which of the targets it is of."""
         return np.repeat(np.arange(len(self.targets)), len(self.table) // len(self.targets))
 
+    @checked
     def mask(self, place: int, size: tuple[int, int]) -> NDArray[np.bool_]:
         """Where the target of a row of the table is active in its image.
 
@@ -108,6 +109,7 @@ class Exemplars:
         return found
 
 
+@checked
 def exemplars(
     activations: "Activations",
     of: Any = None,

@@ -18,9 +18,10 @@ from conceptlab.activations.patches import require_pictures
 from conceptlab.analysis.exemplars import Exemplars
 from conceptlab.analysis.targets import Targets
 from conceptlab.errors import InputError
-from conceptlab.given import require_number
+from conceptlab.given import checked, require_number
 from conceptlab.models.occlusion import occluded
 from conceptlab.numerics.resample import upsample
+from conceptlab.space import ACTIVATIONS
 
 if TYPE_CHECKING:
     from conceptlab.data.base import ProbeDataset
@@ -130,6 +131,7 @@ class _Lens:
         return matrix
 
 
+@checked
 def empirical_field(
     model: "ProbedModel",
     data: "ProbeDataset",
@@ -169,7 +171,7 @@ def empirical_field(
         SpaceError: exemplars in another network.
     """
     acts = found.targets.activations
-    acts.space().require_model(model)
+    acts.space().require_model(model, of=ACTIVATIONS)
     require_pictures(acts, data)
     require_number(batch_size, "batch_size", 1)
     lens = _lens(model, found, occluder, step)

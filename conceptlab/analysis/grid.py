@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.sample import Sample
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 Floats = NDArray[np.float64]
 CHUNK = 8192  # vectors at once

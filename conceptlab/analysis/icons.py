@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conceptlab.activations.patches import patches
+from conceptlab.given import checked
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
@@ -31,6 +32,7 @@ class Icons:
     patches: NDArray[np.uint8]
 
 
+@checked
 def patch_icons(
     atlas: "Atlas",
     activations: "Activations",

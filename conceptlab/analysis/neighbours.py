@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from conceptlab.analysis.directions import Directions, directions_of
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.testing import benjamini_hochberg, permutation_p
 from conceptlab.vectors import ConceptVectors, unit_rows
@@ -31,6 +31,7 @@ LENGTHS = (
 SLOW = 2.0  # seconds after which a bar is worth showing
 
 
+@checked
 def neighbours(
     vectors: Any, k: int = 5, draws: int = 1000, seed: int = 0, *, center: bool = False
 ) -> pd.DataFrame:
@@ -172,6 +173,7 @@ def _neighbour_table(
     )  # fmt: skip
 
 
+@checked
 def nearest_table(
     segmentation_vectors: ConceptVectors,
     classification_vectors: ConceptVectors,
@@ -210,6 +212,7 @@ def nearest_table(
     return table
 
 
+@checked
 def arithmetic_table(vectors: ConceptVectors, sums: Sequence[str], k: int = 5) -> pd.DataFrame:
     """Table 3: the concepts nearest to sums of unit vectors.
 

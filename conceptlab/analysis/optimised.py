@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conceptlab.given import checked
 from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ BLOCK = 64
 Values = tuple[list[int], NDArray[np.float32]]
 
 
+@checked
 def against_probe(visualizations: "Visualizations", activations: "Activations") -> pd.DataFrame:
     """Compare images made for units or directions of a layer with every image of a probe set.
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.intervals import FISHER, studentised
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.testing import benjamini_hochberg, holm, permutation_p
@@ -26,6 +26,7 @@ SINGLE = 1e-9  # of the variance: what is left without a unit is rounding
 DECILES = np.arange(10, 100, 10)
 
 
+@checked
 def concepts_per_unit(concepts: pd.DataFrame, units: pd.DataFrame | None = None) -> pd.DataFrame:
     """How many concepts each unit is the best one for (section 4.2, figure 5).
 
@@ -57,6 +58,7 @@ def concepts_per_unit(concepts: pd.DataFrame, units: pd.DataFrame | None = None)
     return table
 
 
+@checked
 def unit_agreement(
     vectors: ConceptVectors, units: pd.DataFrame, *, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
@@ -110,6 +112,7 @@ def unit_agreement(
     )  # fmt: skip
 
 
+@checked
 def agreement_by_layer(agreement: pd.DataFrame, alpha: float = ALPHA) -> pd.DataFrame:
     """The share of concepts whose units agree significantly, layer by layer (section 5.2).
 
@@ -139,6 +142,7 @@ def agreement_by_layer(agreement: pd.DataFrame, alpha: float = ALPHA) -> pd.Data
     return pd.DataFrame(rows)
 
 
+@checked
 def unit_shares(vectors: ConceptVectors, units: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Both measures of a unit's part in a concept (section 5.2).
 
@@ -176,6 +180,7 @@ def unit_shares(vectors: ConceptVectors, units: pd.DataFrame, scores: pd.DataFra
     )  # fmt: skip
 
 
+@checked
 def iou_distribution(per_image: pd.DataFrame) -> pd.DataFrame:
     """IoU_ind of best unit and probe over all images that show a concept (section 5.1, figure 7).
 

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from conceptlab.analysis.exemplars import exemplars
 from conceptlab.analysis.kinds import FEWEST, KindCounter
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.vectors import unit_rows
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Polysemanticity:
         return f"<p>{html.escape(title)}</p>{self.units.to_html(max_rows=20, escape=True)}"
 
 
+@checked
 def polysemanticity(
     activations: "Activations",
     units: Integers | list[int] | None = None,

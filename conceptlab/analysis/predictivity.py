@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.embedding import SIDES, Items, Which
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
+from conceptlab.given import checked
 from conceptlab.numerics.intervals import MISSED
 
 FOLDS = 5
@@ -125,6 +126,7 @@ MEASURE = Measure(
 )
 
 
+@checked
 def predictivity(
     x: Any, y: Any, *, draws: int = 1000, seed: int = 0, concepts: Which = "same"
 ) -> Measured:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from conceptlab.analysis.embedding import SIDES, Items, Which
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
+from conceptlab.given import checked
 from conceptlab.numerics.intervals import PLAIN
 
 NEAR = 1 - 1e-6  # of a cosine, beyond which an arccosine loses more than ten digits
@@ -92,6 +93,7 @@ MEASURE = Measure(
 )
 
 
+@checked
 def procrustes(
     x: Any, y: Any, *, draws: int = 1000, seed: int = 0, concepts: Which = "same"
 ) -> Measured:

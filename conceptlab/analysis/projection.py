@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from conceptlab.analysis.directions import directions_of
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 
 Floats = NDArray[np.float64]
 METHODS = ("umap", "tsne", "pca")
@@ -46,6 +46,7 @@ class Projection:
         return f"<p>{html.escape(repr(self)[1:-1])}</p>{table}"
 
 
+@checked
 def project(
     vectors: Any, method: str = "umap", *, neighbours: int = 15, seed: int = 0
 ) -> Projection:

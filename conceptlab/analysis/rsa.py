@@ -13,6 +13,7 @@ from conceptlab.analysis.embedding import SIDES, Items, Which, without_cosines
 from conceptlab.analysis.measure import Measure
 from conceptlab.analysis.measured import Floats, Measured
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.numerics.pairs import (
     binned_rank_correlation,
     joint_histogram,
@@ -232,6 +233,7 @@ def _measure(method: str) -> Measure:
 MEASURES = {method: _measure(method) for method in ABOUT}
 
 
+@checked
 def rsa(
     a: Any,
     b: Any,

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.numerics.intervals import mean_bounds
 
 Floats = NDArray[np.float64]
@@ -16,6 +17,7 @@ ALL = "all"
 COLUMNS = ["category", "concepts", "units", "low", "high", "score", "best", "whole", "most"]
 
 
+@checked
 def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
     """The number F of units at which mean performance saturates, category by category.
 
@@ -28,13 +30,13 @@ def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
 
     Args:
         subsets: columns task, concept, category, units (F), score, and model, layer where there are
-            several, such as `tables/subsets.csv`.
+            several, and measure where it is known, such as `tables/subsets.csv`.
         share: of the best.
 
     Returns:
-        Columns model, layer (where given), task, category ('all' too), concepts, units (the F of
-        saturation; NaN where none leaves the floor), low, high (95 %; infinite where no F surely
-        is), score (there), best (mean score of the best F), whole (of all units), most (K).
+        Columns model, layer, measure (where given), task, category ('all' too), concepts, units
+        (the F of saturation; NaN where none leaves the floor), low, high (95 %; infinite where no F
+        surely is), score (there), best (mean score of the best F), whole (of all units), most (K).
 
     Tasks of which no concept has a score at every F have no rows.
 
@@ -66,6 +68,7 @@ def saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*at, *COLUMNS])
 
 
+@checked
 def concept_saturation(subsets: pd.DataFrame, share: float = 0.95) -> pd.DataFrame:
     """The number F of units at which each concept saturates.
 
@@ -120,7 +123,7 @@ def _checked(subsets: pd.DataFrame, share: float) -> list[str]:
         raise InputError(f"share is a number above 0 and at most 1; got {share}")
     if not subsets["score"].notna().any():
         raise InputError("the table of subsets holds no score")
-    return [c for c in ("model", "layer") if c in subsets] + ["task"]
+    return [c for c in ("model", "layer", "task", "measure") if c in subsets]
 
 
 def _wide(part: pd.DataFrame, column: str = "score") -> pd.DataFrame:

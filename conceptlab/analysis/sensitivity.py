@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from conceptlab.activations.pictures import batches, layer_outputs
 from conceptlab.errors import InputError
+from conceptlab.given import require_number
 from conceptlab.numerics.rounding import precision
 from conceptlab.probes.bundle import Bundle
 from conceptlab.probes.cav_sets import Roles
@@ -206,7 +207,8 @@ def _null_rows(
     how: tuple[int, int],
 ) -> Floats:
     """(R, K) random directions at unit length."""
-    if isinstance(random, int):
+    if not isinstance(random, Cavs | ConceptVectors):
+        require_number(random, "random", 0)
         _require_enough(random)
         return random_like(model, images, vectors.space.layer, random, how)
     given = random.vectors if isinstance(random, Cavs) else random

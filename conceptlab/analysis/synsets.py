@@ -16,6 +16,7 @@ import pandas as pd
 
 from conceptlab.analysis.names import names_of, words_of
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 
 FOLDER = "/usr/share/wordnet"  # where Debian's wordnet-base has it
 NEEDED = ("data.noun", "index.noun", "noun.exc")
@@ -54,6 +55,7 @@ UNFIT = 100  # more than any name has senses
 PROPER = 200  # Crane the writer is no crane
 
 
+@checked
 def synset_table(concepts: Any, folder: str | Path | None = None) -> pd.DataFrame:
     """The noun synset of every concept, as a table that can be saved, edited and given back.
 

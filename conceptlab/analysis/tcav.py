@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from conceptlab.analysis.sensitivity import Sums, measure, with_random
 from conceptlab.errors import InputError
-from conceptlab.given import require_seed
+from conceptlab.given import checked, require_seed
 from conceptlab.numerics.intervals import discounted, jeffreys
 from conceptlab.numerics.serial import effective_rows
 from conceptlab.numerics.testing import (
@@ -43,6 +43,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+@checked
 def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
     model: "ProbedModel",
     images: "Mapping[Any, Pictures]",
@@ -143,7 +144,12 @@ def _given(
     if isinstance(vectors, Cavs | ConceptVectors):
         several: list[Vectors] = [vectors]
     else:
-        several = list(vectors.values() if isinstance(vectors, Mapping) else vectors)
+        listed = isinstance(vectors, Mapping | Sequence) and not isinstance(vectors, str | bytes)
+        several = (
+            list(vectors.values() if isinstance(vectors, Mapping) else vectors)
+            if listed
+            else [vectors]
+        )
     if not several:
         raise InputError("tcav needs concept vectors of at least one layer")
     for one in several:

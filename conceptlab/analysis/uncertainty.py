@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.numerics.testing import TIE, benjamini_hochberg
 from conceptlab.vectors import ConceptVectors, unit_rows
 
@@ -32,6 +33,7 @@ class Distribution(Protocol):
         ...
 
 
+@checked
 def weight_intervals(distribution: Distribution, level: float = 0.95) -> pd.DataFrame:
     """An interval for each weight of each concept, of vectors at unit length.
 
@@ -74,6 +76,7 @@ def weight_intervals(distribution: Distribution, level: float = 0.95) -> pd.Data
     )  # fmt: skip
 
 
+@checked
 def similarity_intervals(distribution: Distribution, level: float = 0.95) -> pd.DataFrame:
     """An interval for the cosine of every two concepts.
 

@@ -18,6 +18,7 @@ from conceptlab.analysis.names import names_of, unresolved
 from conceptlab.analysis.synsets import intact, synset_table, wordnet_reader
 from conceptlab.csvtable import read_table
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 
 Floats = NDArray[np.float64]
 Shorts = NDArray[np.int16]
@@ -28,6 +29,7 @@ NAMED = 8  # names in a message
 log = logging.getLogger(__name__)
 
 
+@checked
 def wordnet(
     concepts: Any,
     measure: str = "path",

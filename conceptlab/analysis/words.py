@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from conceptlab.analysis.names import names_of, unresolved, words_of
 from conceptlab.analysis.wordfiles import read_words
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.keys import digest_chunks
-from conceptlab.vectors import ConceptVectors, Space, unit_rows
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors, unit_rows
 
 Floats = NDArray[np.float64]
 Encoder = Callable[[list[str]], Any]
@@ -22,6 +24,7 @@ MISSING = "not in the file"
 SAMPLE = ["the quick brown fox", "a street at night"]  # what an encoder says tells it from others
 
 
+@checked
 def word_vectors(file: str | Path, concepts: Any) -> ConceptVectors:
     """Vectors of concepts' names from a file of word vectors, read in a stream.
 
@@ -78,6 +81,7 @@ def _vector(
     return mean, "mean of its words"
 
 
+@checked
 def sentence_vectors(
     concepts: Any, encoder: str | Path | Encoder = "all-MiniLM-L6-v2", template: str = "{}"
 ) -> ConceptVectors:

@@ -18,7 +18,7 @@ from conceptlab.analysis.distances import EmbeddingDistances, embedding_distance
 from conceptlab.analysis.embedding import Items, Which, matched
 from conceptlab.analysis.relabel import relabelling
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.vectors import index_of, qualified_names, unit_rows
 
 Floats = NDArray[np.float64]
@@ -90,6 +90,7 @@ class Zoom:
         ).drop(index=place)
         return table.sort_values("spread", ascending=False, kind="stable", ignore_index=True)
 
+    @checked
     def units(self, name: str, k: int = 5) -> pd.DataFrame:
         """The units that carry one concept in each run of each network.
 
@@ -133,6 +134,7 @@ class Zoom:
         return pd.concat(parts, ignore_index=True)
 
 
+@checked
 def zoom(
     networks: Mapping[str, Any],
     *,

@@ -38,6 +38,8 @@ from conceptlab.cli.options import (
 from conceptlab.errors import CacheError, InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from conceptlab.models.probed import ProbedModel
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.settings import Study
@@ -130,7 +132,8 @@ def dissect(
     run = run_steps(study, out, found, make_dissection)
     if netdissect_csv is not None:
         _write_network_dissection(next(iter(found.values())), netdissect_csv)
-    show(run.gather("dissect", "best").drop(columns=["ind_low", "ind_high"], errors="ignore"))
+    best = run.gather("dissect", "best").drop(columns=["ind_low", "ind_high"], errors="ignore")
+    _show_scores(best, "dissect")
 
 
 @probe_app.command("segment")
@@ -164,7 +167,7 @@ def segment(
     study = study_of(locals(), dissect=DissectSettings(tau), segment=settings)
     found = layers_of(study, cache)
     run = run_steps(study, out, found, make_dissection, make_segmentation)
-    show(run.gather(settings.task, "scores"))
+    _show_scores(run.gather(settings.task, "scores"), settings.task)
 
 
 @probe_app.command("classify")
@@ -191,7 +194,17 @@ def classify(
 
     study = study_of(locals(), classify=ClassifySettings(split=split))
     found = layers_of(study, cache, task="classify")
-    show(run_steps(study, out, found, make_classification).gather("classify", "scores"))
+    run = run_steps(study, out, found, make_classification)
+    _show_scores(run.gather("classify", "scores"), "classify")
+
+
+def _show_scores(table: "pd.DataFrame", task: str) -> None:
+    """Print a task's scores, and which measure they are of."""
+    from conceptlab.study.settings import MEASURE
+
+    if "score" in table:
+        table.insert(list(table.columns).index("score"), "measure", MEASURE[task])
+    show(table)
 
 
 def study_of(given: dict[str, Any], **tables: Any) -> "Study":

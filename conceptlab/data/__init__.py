@@ -6,10 +6,12 @@ from conceptlab.data import pictures as pictures
 from conceptlab.data import scenes as scenes
 from conceptlab.data.base import SOURCES, Labels, ProbeDataset, Problem, parse_spec
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 
 __all__ = ["SOURCES", "Labels", "ProbeDataset", "Problem", "load_data"]
 
 
+@checked
 def load_data(spec: str) -> ProbeDataset:
     """The probe data set of a specification.
 

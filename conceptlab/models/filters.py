@@ -6,12 +6,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from conceptlab.errors import LayerError
+from conceptlab.given import checked
 from conceptlab.models.probed import ProbedModel
 from conceptlab.registry import near_matches
 
 NAMED = 6
 
 
+@checked
 def filters(model: ProbedModel, layer: str) -> NDArray[np.float32]:
     """The weights of a two-dimensional convolution, without what follows it.
 

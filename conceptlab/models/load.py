@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from conceptlab.errors import InputError, ModelError
-from conceptlab.given import require_seed
+from conceptlab.given import checked, require_seed
 from conceptlab.models import builtin, file, timm, torchvision
 from conceptlab.models.probed import Preprocessing, ProbedModel
 from conceptlab.models.source import SOURCES, Built
@@ -30,6 +30,7 @@ _BUILDING = threading.RLock()
 LIBRARIES = ("torch.", "torchvision.", "timm.")
 
 
+@checked
 def load_model(  # noqa: PLR0913 (the contract's own)
     spec: str | nn.Module,
     *,

@@ -97,8 +97,10 @@ def _part(returned: Any, output: str | int | None) -> Any:
     if output is None:
         return returned
     try:
+        if isinstance(returned, torch.Tensor):  # whose parts are pictures
+            raise KeyError(output)
         return returned[output]
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ModelError(
             f"the network returns {_described(returned)}, which has no {output!r}; {HOW}"
         ) from error

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from conceptlab.errors import InputError, LayerError, ModelError
+from conceptlab.given import checked
 from conceptlab.models.alone import alone
 from conceptlab.models.evaluation import evaluating
 from conceptlab.models.forward import PassFailed, what_runs
@@ -32,7 +33,8 @@ from conceptlab.numerics.pixels import MODES, in_colours
 from conceptlab.numerics.resample import upsample
 from conceptlab.numerics.sketch import Sketch
 from conceptlab.registry import near_matches
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,7 @@ class ProbedModel:
                 self._listed = parts, table
             return self._listed[1]
 
+    @checked
     def resolve(self, patterns: Sequence[str]) -> list[str]:
         """Layer names for names and globs, in order of execution, each once.
 
@@ -335,6 +338,7 @@ class ProbedModel:
             run(self.prepare(several))
         return kept
 
+    @checked
     def apply(
         self, vectors: ConceptVectors, image: Image.Image, size: tuple[int, int] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -351,8 +355,11 @@ class ProbedModel:
             and (C,) of the pooled activations.
 
         Raises:
+            InputError: a size that is none.
             SpaceError: another network than the vectors'.
         """
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise InputError(f"size is (height, width) in pixels; got {size!r}")
         vectors.space.require_model(self)
         image = in_colours(image, self.preprocessing.channels)
         values = self.activations(image, [vectors.space.layer])[vectors.space.layer][0]

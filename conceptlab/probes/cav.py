@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.pictures import layer_outputs
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.probes.base import PROBES, TOO_FEW, BaseProbe
 from conceptlab.probes.cav_sets import FEWEST, Ints, Side
 from conceptlab.probes.cav_train import CachedSamples, Settings
 from conceptlab.probes.cavs import CHANCE_NOTE, COMPLEMENT, RANDOM, Cavs, Drawing, collect
 from conceptlab.probes.classification import accuracies
 from conceptlab.probes.pixels import split_rows
-from conceptlab.vectors import Space, index_of, qualified_names
+from conceptlab.space import Space
+from conceptlab.vectors import index_of, qualified_names
 
 if TYPE_CHECKING:
     from conceptlab.activations.pictures import Pictures
@@ -66,6 +68,7 @@ class CavProbe(BaseProbe):
 
     cavs_: Cavs
 
+    @checked
     def __init__(  # noqa: PLR0913 (an estimator's settings)
         self,
         *,
@@ -134,6 +137,7 @@ class CavProbe(BaseProbe):
         self._finish(score)
         return self
 
+    @checked
     def score(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val"
     ) -> pd.DataFrame:
@@ -214,6 +218,7 @@ def space_of(space: Space, shape: tuple[int, ...], form: str) -> Space:
 class _ArraySamples:
     """Samples that are in memory, (S, K, H, W)."""
 
+    @checked
     def __init__(self, values: NDArray[np.float32]) -> None:
         self._values = values
         self.units = values.shape[1]
@@ -226,6 +231,7 @@ class _ArraySamples:
         return self._values[rows]
 
 
+@checked
 def picture_cavs(  # noqa: PLR0913 (as the estimator's settings)
     model: "ProbedModel",
     concepts: "Mapping[str, Pictures]",
@@ -278,6 +284,10 @@ def picture_cavs(  # noqa: PLR0913 (as the estimator's settings)
             raise InputError(
                 f"concept {name!r} has {len(pictures)} pictures: a CAV needs at least {FEWEST}"
             )
+    if len(random) < FEWEST:
+        raise InputError(
+            f"random has {len(random)} pictures: random sets are drawn from hundreds of them"
+        )
     if against == COMPLEMENT or (against != RANDOM and against not in concepts):
         raise InputError(
             f"against is {RANDOM!r} or one of the concepts ({', '.join(concepts)}); got {against!r}"

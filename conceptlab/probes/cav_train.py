@@ -11,6 +11,7 @@ from scipy.special import bdtrc
 from tqdm.auto import tqdm
 
 from conceptlab.errors import InputError
+from conceptlab.given import require_fields
 from conceptlab.numerics.classifiers import (
     fit_in_features,
     fit_in_samples,
@@ -82,10 +83,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check them."""
+        require_fields(self)
         require_classifier(self.classifier)
         if self.form not in FORMS:
             raise InputError(f"form is one of {', '.join(FORMS)}; got {self.form!r}")
-        if not (np.isfinite(self.penalty) and self.penalty >= SMALLEST):
+        if self.penalty < SMALLEST:
             raise InputError(
                 f"penalty is at least {SMALLEST:g}, or rounding decides; got {self.penalty}"
             )

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import require_fields, require_number, require_seed
 from conceptlab.probes.bundle import Bundle
 from conceptlab.probes.cav_sets import (
     FEWEST,
@@ -26,7 +26,8 @@ from conceptlab.probes.cav_sets import (
     random_sets,
 )
 from conceptlab.probes.cav_train import Samples, Settings, train
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 Floats = NDArray[np.float64]
 RANDOM, COMPLEMENT = "random", "complement"
@@ -91,6 +92,7 @@ class Drawing:
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        require_fields(self)
         require_seed(self.seed)
         for name in ("random", "examples", "redraws"):
             require_number(getattr(self, name), name, 0)

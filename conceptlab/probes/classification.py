@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.activations.labels import label_store
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.intervals import balanced_bounds
 from conceptlab.numerics.logistic import (
@@ -76,6 +76,7 @@ class ClassificationProbe(BaseProbe):
             category, n_train, train_score (balanced accuracy on train), penalty, note.
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -234,6 +235,7 @@ class ClassificationProbe(BaseProbe):
         )
         return self
 
+    @checked
     def score(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val",
         intervals: bool = False,

@@ -16,12 +16,13 @@ from conceptlab.activations.active import active_set
 from conceptlab.activations.labels import label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.metrics import iou
 from conceptlab.probes.base import require_map
 from conceptlab.probes.summary import detector_counts, unit_labels
 from conceptlab.probes.tally import Counts, tally, unit_iou
-from conceptlab.vectors import ConceptVectors, Space, qualified_names
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors, qualified_names
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
@@ -64,6 +65,7 @@ class Dissection:
     settings: dict[str, Any]
     space: Space
 
+    @checked
     def iou(self, split: str) -> NDArray[np.float64]:
         """(K, C) IoU_set of a split (eq. 1); NaN where no image of it counts."""
         if split not in self.splits:
@@ -84,6 +86,7 @@ class Dissection:
         columns["threshold"] = np.repeat(self.thresholds, count)
         return pd.DataFrame(columns)
 
+    @checked
     def best(self, on: str = "train") -> pd.DataFrame:
         """The best unit of each concept, chosen on one split: k*(c) of section 3.1.1.
 
@@ -113,10 +116,12 @@ class Dissection:
             self.space, self.thresholds, self.best(), self.concepts["name"], self.settings
         )
 
+    @checked
     def labels(self, split: str = "val") -> pd.DataFrame:
         """What each unit is best at: unit, concept, category, iou."""
-        return unit_labels(self.table.rename(columns={f"iou_{split}": "iou"}))
+        return unit_labels(self._scored(split))
 
+    @checked
     def detectors(
         self, threshold: float = 0.04, rule: str = "every-category", split: str = "val"
     ) -> pd.DataFrame:
@@ -131,10 +136,15 @@ class Dissection:
         Returns:
             Columns category, detectors, unique_detectors.
         """
-        table = self.table.rename(columns={f"iou_{split}": "iou"})
-        return detector_counts(table, threshold, rule)
+        return detector_counts(self._scored(split), threshold, rule)
+
+    def _scored(self, split: str) -> pd.DataFrame:
+        """The table with the IoU of a split as column iou."""
+        self.iou(split)  # raises where there is none
+        return self.table.rename(columns={f"iou_{split}": "iou"})
 
 
+@checked
 def dissect(
     activations: "Activations",
     data: "ProbeDataset",
@@ -219,6 +229,7 @@ def unit_vectors(
     )
 
 
+@checked
 def chance_of_best(
     activations: "Activations",
     data: "ProbeDataset",

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.lasso import nonnegative_lasso
 from conceptlab.probes.moments import Moments, moments, total
 from conceptlab.probes.pixels import split_rows
@@ -64,6 +64,7 @@ class Packing:
         return f"<p>{html.escape(title)}</p>{self.units.to_html(max_rows=20, escape=True)}"
 
 
+@checked
 def pack_units(
     activations: "Activations",
     data: "ProbeDataset",

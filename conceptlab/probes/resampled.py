@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.hdf5 import array, sealed, text
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectorfile import vectors_file
@@ -123,9 +123,15 @@ class ResampledProbe:
 
     distribution_: VectorDistribution
 
+    @checked
     def __init__(
         self, probe: Redrawable, draws: int = 50, block: int = 5, *, seed: int = 0
     ) -> None:
+        if not hasattr(probe, "redrawing"):
+            raise InputError(
+                "probe is a fitted SegmentationProbe or ClassificationProbe; got a "
+                f"{type(probe).__name__}"
+            )
         require_number(draws, "draws", 2)
         require_number(block, "block", 1)
         require_seed(seed)

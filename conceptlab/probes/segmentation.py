@@ -18,7 +18,7 @@ from conceptlab.activations.inputs import KEPT, RawMaps
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
-from conceptlab.given import require_number, require_seed
+from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
 from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe, require_map
@@ -78,6 +78,7 @@ class SegmentationProbe(BaseProbe):
             category, n_train, train_score (IoU_set on train), penalty, note.
     """
 
+    @checked
     def __init__(  # noqa: PLR0913 (an estimator's settings)
         self,
         loss: str = "bce",
@@ -226,6 +227,7 @@ class SegmentationProbe(BaseProbe):
         )
         return self
 
+    @checked
     def counts(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val"
     ) -> PairCounts:
@@ -235,6 +237,7 @@ class SegmentationProbe(BaseProbe):
             label_size=self.label_size, align_corners=self.align_corners,
         )  # fmt: skip
 
+    @checked
     def score(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val",
         intervals: bool = False,
@@ -250,6 +253,7 @@ class SegmentationProbe(BaseProbe):
         """
         return self.counts(activations, data, split).table(intervals)
 
+    @checked
     def per_image(
         self, activations: "Activations", data: "ProbeDataset", split: str = "val"
     ) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
-from conceptlab.given import require_number
+from conceptlab.given import checked, require_number
 from conceptlab.probes.basis import Basis
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.pixels import split_rows
@@ -51,6 +51,7 @@ def largest(ranking: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
     return chosen
 
 
+@checked
 def subset_scores(
     probe: AnyProbe,
     activations: "Activations",

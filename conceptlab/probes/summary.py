@@ -12,6 +12,7 @@ import pandas as pd
 
 from conceptlab.csvtable import read_table, write_table
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.vectors import qualified_names
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def write_network_dissection(
     write_table(Path(path), pd.DataFrame(columns), [f"{kind}-label" for kind in kinds])
 
 
+@checked
 def summarize_units(
     path: str | Path, threshold: float = 0.04, rule: str = "every-category"
 ) -> dict[str, Any]:

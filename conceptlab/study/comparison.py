@@ -54,7 +54,10 @@ def write_distances(run: RunFolder, loaded: Loaded, settings: CompareSettings) -
         if not any(own == task for _, _, own in loaded):
             continue
         try:
-            found = embedding_distance(_spaces(loaded, task, settings), concepts="shared")
+            spaces = _spaces(loaded, task, settings)
+            if len(spaces) < 2:
+                continue
+            found = embedding_distance(spaces, concepts="shared")
         except InputError as error:
             log.info("no distances of %s vectors: %s", task, error)
             continue

@@ -25,7 +25,7 @@ from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.same import Holds
 from conceptlab.study.settings import TcavSettings
 from conceptlab.study.steps import LABEL_SIZE, SEED, Layer, made
-from conceptlab.vectors import ConceptVectors
+from conceptlab.vectors import ConceptVectors, index_of, qualified_names
 
 if TYPE_CHECKING:
     from conceptlab.activations.pictures import Pictures
@@ -153,8 +153,9 @@ def make_erasure(
 ) -> Path:
     """The erasure of some concepts; else of those that the layer's TCAV finds most effective."""
     if concepts:
-        names = effects.directions.names
-        chosen = [names[effects.directions.index(concept)] for concept in concepts]
+        catalogue = effects.layer.data.catalogue
+        names = qualified_names(catalogue)
+        chosen = [names[index_of(catalogue, concept)] for concept in concepts]
     else:
         chosen = strongest(_tcav_rows(run, model, name), effects.settings.erase)
     return made(

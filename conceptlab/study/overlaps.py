@@ -13,6 +13,7 @@ from conceptlab.analysis.saturation import concept_saturation, saturation
 from conceptlab.errors import InputError
 from conceptlab.study.folder import RunFolder
 from conceptlab.study.frames import joined, labelled
+from conceptlab.study.settings import MEASURE
 from conceptlab.vectors import ConceptVectors
 
 SHARES = 10  # units of each concept whose shares are listed
@@ -28,7 +29,7 @@ def write_overlaps(run: RunFolder, concepts: pd.DataFrame, loaded: Loaded, seed:
         loaded: its vectors, by model, layer and task.
         seed: of permutations.
     """
-    units, subsets = run.gather("dissect", "units"), run.gather("subsets", "subsets")
+    units, subsets = run.gather("dissect", "units"), subset_table(run)
     agreement, shares = _units_beside_probes(units, concepts, loaded, seed)
     run.table("agreement", agreement)
     run.table("agreement_by_layer", agreement_by_layer(agreement) if len(agreement) else agreement)
@@ -46,6 +47,14 @@ def write_overlaps(run: RunFolder, concepts: pd.DataFrame, loaded: Loaded, seed:
 def distributions(per_image: pd.DataFrame) -> pd.DataFrame:
     """Of IoU_ind over the images of each concept; none where nothing was scored."""
     return iou_distribution(per_image) if len(per_image) else per_image
+
+
+def subset_table(run: RunFolder) -> pd.DataFrame:
+    """The scores of the best F units for each concept, and which measure they are of."""
+    table = run.gather("subsets", "subsets")
+    if len(table):
+        table.insert(list(table.columns).index("task") + 1, "measure", table["task"].map(MEASURE))
+    return table
 
 
 def _units_beside_probes(

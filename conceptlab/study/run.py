@@ -17,6 +17,7 @@ from conceptlab.activations.store import Activations
 from conceptlab.data import load_data
 from conceptlab.errors import UnfinishedError
 from conceptlab.files import write_text
+from conceptlab.given import checked
 from conceptlab.study.atlases import Territory, make_atlases
 from conceptlab.study.checks import check_study
 from conceptlab.study.classes import ClassPictures, known_classes
@@ -76,6 +77,7 @@ class Session:
     progress: bool = False
 
 
+@checked
 def run_study(
     study: Study,
     out: str | Path,

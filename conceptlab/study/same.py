@@ -82,7 +82,8 @@ def require_same(
     concerns["layer"] = concerns["model"] and record["layer"] == layer
     for what, have in record["holds"].items():
         want = holds.get(what, {})
-        shared = sorted(have.keys() & want.keys() - {TITLE})
+        # answers follow from all else, so they are named only where nothing else differs
+        shared = sorted(have.keys() & want.keys() - {TITLE}, key=lambda k: (k == ANSWERS, k))
         fields = [k for k in shared if not _alike(k, have[k], want[k])]
         if fields and concerns[what]:
             whose = {"data": "", "model": f"{model}: ", "layer": f"{model} {layer}: "}[what]

@@ -14,7 +14,7 @@ from conceptlab.analysis.compare import MEASURES
 from conceptlab.analysis.polysemanticity import LEAST
 from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
-from conceptlab.given import require_seed
+from conceptlab.given import require_fields, require_seed
 from conceptlab.numerics.geometry import FITS
 from conceptlab.probes.cav_train import Settings
 from conceptlab.probes.cavs import Drawing
@@ -26,6 +26,10 @@ CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)
 ICONS = ("patches", "optimised")
 #: What tables and files call the segmentation probe of each kind of inputs.
 SEGMENT_TASKS = {"binary": "segment", "raw": "segment-raw"}
+#: What the column `score` of a task is, as the column `measure` says.
+MEASURE = dict.fromkeys(("dissect", *SEGMENT_TASKS.values()), "iou_set") | {
+    "classify": "balanced_accuracy"
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class DataSettings:
     label_size: int = 0
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _at_least(0, label_size=self.label_size)
         if self.label_size > LARGEST_LABELS:
             raise InputError(f"label_size is at most {LARGEST_LABELS}; got {self.label_size}")
@@ -63,6 +68,7 @@ class ModelSettings:
     output: str = ""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if not self.layers or not all(self.layers):
             raise InputError("layers name at least one layer, and none is empty")
         for name in ("mean", "std"):
@@ -110,6 +116,7 @@ class DissectSettings:
     permutations: int = 5
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if not 0 < self.tau < 1:
             raise InputError(f"tau is a share between 0 and 1; got {self.tau}")
         _one_of(ORDERS, order=self.order)
@@ -134,6 +141,7 @@ class SegmentSettings:
     plain_control: bool = True
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _one_of(LOSSES, loss=self.loss)
         if not self.inputs or len(set(self.inputs)) < len(self.inputs):
             raise InputError(f"inputs lists binary, raw or both, each once; got {self.inputs}")
@@ -159,6 +167,7 @@ class ClassifySettings:
     shuffle_control: bool = True
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _check_probe(self)
 
 
@@ -170,6 +179,7 @@ class PackSettings:
     least: float = 0.01
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if not 0 <= self.least < 1:
             raise InputError(f"least is a share from 0 to below 1; got {self.least}")
 
@@ -182,6 +192,7 @@ class ResampleSettings:
     block: int = 5
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _at_least(0, draws=self.draws)
         _at_least(1, block=self.block)
         if self.draws == 1:
@@ -215,6 +226,7 @@ class TcavSettings:
     erase: int = 12
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _at_least(2, images=self.images, min_examples=self.min_examples)
         _at_least(1, components=self.components, units=self.units)
         _at_least(0, erase=self.erase)
@@ -241,6 +253,7 @@ class LookSettings:
     exemplars: int = 0
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _at_least(0, units=self.units, steps=self.steps, fields=self.fields)
         if 0 < self.exemplars < LEAST:
             raise InputError(f"exemplars is 0, for none, or at least {LEAST}; got {self.exemplars}")
@@ -268,6 +281,7 @@ class AtlasSettings:
     icons: str = "patches"
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _one_of(ICONS, icons=self.icons)
         _at_least(0, most=self.most)
         self.layout(0)
@@ -298,6 +312,7 @@ class CompareSettings:
     words: str = ""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         _at_least(1, neighbours=self.neighbours)
         _at_least(0, draws=self.draws)
         _one_of(("", "path", "wup"), wordnet=self.wordnet)
@@ -329,6 +344,7 @@ class Study:
     atlas: AtlasSettings = field(default_factory=AtlasSettings)
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if not self.name.strip():
             raise InputError("the study's name is empty")
         require_seed(self.seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptlab.errors import InputError
+from conceptlab.given import checked
 from conceptlab.registry import near_matches
 from conceptlab.study.settings import (
     AtlasSettings,
@@ -42,6 +43,7 @@ TABLES: dict[str, type[Any]] = {
 }
 
 
+@checked
 def read_study(path: str | Path) -> Study:
     """Read a study file; paths in it are relative to it, and its name is the file's if it has none.
 

@@ -17,8 +17,8 @@ from conceptlab.study.examples import publish_examples
 from conceptlab.study.folder import RunFolder, safe
 from conceptlab.study.frames import joined, labelled, learned
 from conceptlab.study.kinds import write_kinds
-from conceptlab.study.overlaps import distributions, write_overlaps
-from conceptlab.study.settings import SEGMENT_TASKS, CompareSettings, Study
+from conceptlab.study.overlaps import distributions, subset_table, write_overlaps
+from conceptlab.study.settings import MEASURE, SEGMENT_TASKS, CompareSettings, Study
 from conceptlab.study.shown import gathered, write_shown
 from conceptlab.vectors import ConceptVectors
 
@@ -32,7 +32,7 @@ CONCEPT_COLUMNS = [
     "best_unit_score", "probe_score", "train_score", "unit_low", "unit_high", "probe_low",
     "probe_high", "chance_score", "chance_high", "shuffled_score", "untrained_score",
     "untrained_unit_score", "position_score", "colour_score", "plain_score", "difference_p",
-    "iou_ind", "unit_iou_ind", "note", "split",
+    "iou_ind", "unit_iou_ind", "note", "split", "measure",
 ]  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def write_tables(run: RunFolder, study: Study) -> None:
     concepts = concept_table(run)
     run.table("concepts", concepts)
     run.table("summary", summary_table(concepts))
-    run.table("subsets", run.gather("subsets", "subsets"))
+    run.table("subsets", subset_table(run))
     per_image = _per_image(run)
     run.table("per_image", per_image)
     loaded = load_vectors(run)
@@ -110,6 +110,7 @@ def _with_counts(table: pd.DataFrame) -> pd.DataFrame:
             columns.insert(columns.index("n_val") + 1, name)
         if split != "train":  # the probe has said how many it had of those
             table[name] = table["n"] if own.all() else table["n"].where(own).astype("Int64")
+    table["measure"] = table["task"].map(MEASURE)
     return table.reindex(columns=columns)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from conceptlab.models.probed import ProbedModel
-from conceptlab.vectors import Space
+from conceptlab.space import Space
 
 SCORES = ""  # stands for the network's scores where a layer is named
 

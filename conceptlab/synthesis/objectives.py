@@ -7,6 +7,7 @@ minus. It reads one layer's output of its own image alone.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from conceptlab.errors import InputError, SpaceError
+from conceptlab.given import checked, require_fields
 from conceptlab.models.outputs import class_columns
 from conceptlab.models.probed import ProbedModel
+from conceptlab.space import Space
 from conceptlab.synthesis.objective import SCORES, Term, Value
 from conceptlab.synthesis.objective import Objective as Objective  # for who writes its type
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.vectors import ConceptVectors
 
 TINY = 1e-12  # keeps the gradient of a norm finite at zero
 LEAST_COSINE = 0.1  # so that a picture which starts on the wrong side has a way back
@@ -42,6 +45,7 @@ class Neuron(Term):
 
     def __post_init__(self) -> None:
         """Hold plain whole numbers."""
+        require_fields(self)
         object.__setattr__(self, "unit", whole(self.unit, "a unit"))
         object.__setattr__(self, "position", _position(self.position))
 
@@ -71,6 +75,7 @@ class Unit(Term):
 
     def __post_init__(self) -> None:
         """Hold a plain whole number."""
+        require_fields(self)
         object.__setattr__(self, "unit", whole(self.unit, "a unit"))
 
     @property
@@ -93,6 +98,10 @@ class Dream(Term):
     """
 
     layer: str
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        require_fields(self)
 
     @property
     def text(self) -> str:
@@ -117,6 +126,7 @@ class Logit(Term):
 
     def __post_init__(self) -> None:
         """Hold a name or a plain whole number."""
+        require_fields(self)
         if not isinstance(self.which, str):
             object.__setattr__(self, "which", whole(self.which, "a class's column"))
 
@@ -159,11 +169,12 @@ class Direction(Term):
 
     def __post_init__(self) -> None:
         """Check the vector, and hold it read-only."""
+        require_fields(self)
         object.__setattr__(self, "position", _position(self.position))
         object.__setattr__(self, "cosine", float(self.cosine))
         if not (math.isfinite(self.cosine) and self.cosine >= 0):
             raise InputError(f"cosine is a power from 0 on; got {self.cosine}")
-        vector = np.array(self.vector, dtype=np.float64)
+        vector = _numbers(self.vector, "a direction's vector").astype(np.float64)
         if vector.ndim != 1 or not np.isfinite(vector).all() or not vector.any():
             raise InputError(
                 f"a direction is one row of finite numbers, not all zero; {self.text} is not"
@@ -223,7 +234,8 @@ class _Target(Term):
 
     def __post_init__(self) -> None:
         """Hold the target read-only."""
-        target = np.array(self.target, dtype=np.float32)
+        require_fields(self)
+        target = _numbers(self.target, "a target").astype(np.float32)
         target.setflags(write=False)
         object.__setattr__(self, "target", target)
 
@@ -278,6 +290,7 @@ class Caricature(_Target):
         return lambda output: (output * target).sum()
 
 
+@checked
 def directions(
     vectors: ConceptVectors, names: Sequence[str] | None = None, cosine: float = 0.0
 ) -> list[Direction]:
@@ -319,6 +332,14 @@ def whole(value: object, what: str, least: int | None = None) -> int:
         bound = "" if least is None else f" of at least {least}"
         raise InputError(f"{what} is a whole number{bound}; got {value!r}")
     return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def _numbers(values: Any, what: str) -> NDArray[Any]:
+    """An array of its own of what was given."""
+    array = np.array(values)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{what} is an array of numbers; got a {type(values).__name__}")
+    return array
 
 
 def _position(position: object) -> Position | None:

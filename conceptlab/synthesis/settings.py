@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from conceptlab.errors import InputError
+from conceptlab.given import require_fields
 
 PARAMETERS = ("fourier", "pixels", "free")
 
@@ -65,6 +66,7 @@ class Synthesis:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
+        require_fields(self)
         if self.parameters not in PARAMETERS:
             raise InputError(
                 f"parameters is one of {', '.join(PARAMETERS)}; got {self.parameters!r}"

@@ -1,7 +1,7 @@
 """Images made by optimisation, many objectives in one pass of the network."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from conceptlab.errors import InputError, LayerError
+from conceptlab.given import checked
 from conceptlab.models.gradient import differentiable
 from conceptlab.models.outputs import Output
 from conceptlab.models.picture import see
@@ -61,6 +62,7 @@ class Visualizations:
         return str(self.table.to_html(max_rows=30, escape=True))
 
 
+@checked
 def visualize(
     model: ProbedModel,
     objectives: Objective | Sequence[Objective],
@@ -101,7 +103,7 @@ def visualize(
         ModelError: a size that the network does not take, or values that are not finite.
     """
     settings = settings or Synthesis()
-    wanted = [objectives] if isinstance(objectives, Objective) else list(objectives or ())
+    wanted = [objectives] if isinstance(objectives, Objective) else _listed(objectives)
     _check(model, wanted, settings, batch_size, seed)
     begin = None if start is None else _start(model, start, len(wanted), settings)
     places = list(_chunks(wanted, settings, batch_size))
@@ -120,6 +122,7 @@ def visualize(
     return _gathered([made[row] for row in range(len(wanted))], wanted)
 
 
+@checked
 def invert(
     model: ProbedModel,
     images: Pictures,
@@ -141,6 +144,7 @@ def invert(
     return visualize(model, [Inversion(layer, target) for target in targets], settings, **more)
 
 
+@checked
 def caricature(
     model: ProbedModel,
     images: Pictures,
@@ -232,7 +236,7 @@ def _inputs(model: ProbedModel, pictures: Pictures, settings: Synthesis) -> Tens
     one = isinstance(pictures, Image.Image) or (
         isinstance(pictures, np.ndarray) and pictures.ndim == 3
     )
-    several = [pictures] if one else list(pictures)  # type: ignore[arg-type]
+    several = [pictures] if one else _listed(pictures)
     if not several:
         raise InputError("give at least one picture")
     seen = model.preprocessing
@@ -245,6 +249,12 @@ def _inputs(model: ProbedModel, pictures: Pictures, settings: Synthesis) -> Tens
     mean = torch.tensor(seen.mean, device=model.device)[:, None, None]
     std = torch.tensor(seen.std, device=model.device)[:, None, None]
     return (values - mean) / std
+
+
+def _listed(several: Any) -> list[Any]:
+    """What was given in a list; what is none, alone in one, so that its type can be told."""
+    listed = isinstance(several, Collection) and getattr(several, "ndim", 1)
+    return list(several) if listed and not isinstance(several, str | bytes) else [several]
 
 
 def _picture(picture: Any) -> Image.Image:

@@ -19,6 +19,7 @@ from conceptlab.analysis.grid import Grid
 from conceptlab.analysis.icons import Icons
 from conceptlab.errors import InputError
 from conceptlab.files import write_text
+from conceptlab.given import checked
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -33,6 +34,7 @@ QUALITY = 80  # of JPEG
 Values = NDArray[np.float32]
 
 
+@checked
 def view_of(
     name: str,
     atlas: Atlas,
@@ -84,6 +86,7 @@ def view_of(
     }
 
 
+@checked
 def write_atlas(
     path: Path, views: Sequence[dict[str, Any]], title: str = "Activation atlas"
 ) -> Path:

@@ -8,7 +8,7 @@ import conceptlab as cl
 from conceptlab.activations.extract import extract
 from conceptlab.activations.store import Activations, folder_name, safe_name
 from conceptlab.errors import CacheError
-from conceptlab.vectors import Space
+from conceptlab.space import Space
 
 
 @pytest.fixture

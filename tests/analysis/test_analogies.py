@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose
 
 from conceptlab.analysis.analogies import Analogies, analogies
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 
 def make(weights, names=None, categories=None):

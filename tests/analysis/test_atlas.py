@@ -285,7 +285,7 @@ def test_icons_are_patches_of_the_nearest_vectors(cached, model):
         ({"method": "pca"}, "method is one of umap, tsne; got 'pca'"),
         ({"neighbours": 1}, "neighbours is a whole number of at least 2"),
         ({"least": 0}, "least is a whole number of at least 1"),
-        ({"grids": 8}, "grids are several numbers of cells"),
+        ({"grids": 8}, "grids is a list of whole numbers"),
         ({"seed": -1}, "seed is a whole number of at least 0"),
         ({"grids": (0,)}, "a grid's resolution is a whole number of at least 1"),
         ({"most": 0}, "most is a whole number of at least 1"),

@@ -10,7 +10,7 @@ from conceptlab.analysis.atlas import Atlas, Grid
 from conceptlab.analysis.atlas_comparison import compare_atlases, compare_classes
 from conceptlab.analysis.grid import cells_of
 from conceptlab.errors import InputError
-from conceptlab.vectors import Space
+from conceptlab.space import Space
 
 RESOLUTIONS = (2, 4)
 

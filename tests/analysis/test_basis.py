@@ -14,7 +14,8 @@ from conceptlab.analysis.basis import METHODS, basis_rows, candidates, nonnegati
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.models import load_model
 from conceptlab.probes.cavs import Cavs
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 
 @cache

@@ -9,7 +9,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from conceptlab.analysis.clusters import clusters, hierarchy
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 
 def embedding(rows, categories=None, names=None):

@@ -16,7 +16,8 @@ from conceptlab.analysis.basis import basis_rows
 from conceptlab.analysis.decomposition import decompose, decompose_image
 from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
 from conceptlab.models import load_model
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 COLUMNS = [
     "class", "concept", "category", "layer", "coefficient", "contribution", "share", "note",

@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose
 from conceptlab.analysis.distances import embedding_distance
 from conceptlab.analysis.embedding import ConceptSimilarities
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 seeds = st.integers(0, 2**32 - 1)
 

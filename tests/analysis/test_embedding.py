@@ -5,7 +5,8 @@ from numpy.testing import assert_array_equal
 
 from conceptlab.analysis.embedding import ConceptSimilarities, items_of, matched
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space, unit_rows
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors, unit_rows
 from tests.conftest import ToyData, catalogue_of
 
 

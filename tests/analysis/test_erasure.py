@@ -15,7 +15,8 @@ from conceptlab.analysis.erased_scores import alike_units, spaced, top_units
 from conceptlab.analysis.erasure import ABLATIONS, erase
 from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
 from conceptlab.numerics.testing import benjamini_hochberg, holm
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 from tests.models.nets import pictures, probed, state
 
 UNITS = 12
@@ -403,7 +404,7 @@ def test_vectors_that_do_not_fit(model, drawn):
         tried(space=replace(drawn.space, weights="0" * 64))
     with pytest.raises(InputError, match="flattened maps are no directions at a position"):
         tried(space=replace(drawn.space, inputs="flattened"))
-    with pytest.raises(InputError, match="no concept has a vector"):
+    with pytest.raises(InputError, match="erasure takes vectors, and no concept given has one"):
         tried(weights=np.zeros((4, UNITS)))
     with pytest.raises(LayerError, match="no layer 'lier'; nearest: layer"):
         tried(space=replace(drawn.space, layer="lier"))

@@ -11,7 +11,8 @@ from conceptlab.analysis import targets
 from conceptlab.analysis.exemplars import exemplars, farthest
 from conceptlab.errors import ActivationError, InputError, SpaceError
 from conceptlab.numerics.resample import upsample
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 from tests.conftest import ToyData, catalogue_of
 
 COLUMNS = ["target", "unit", "rank", "image", "row", "value", "share", "y", "x"]

@@ -18,7 +18,8 @@ from conceptlab.analysis.grid import (
     whitened,
 )
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 UNITS, COUNT = 6, 300
 SPACE = Space("toy", "m" * 64, "layer", UNITS, "raw")

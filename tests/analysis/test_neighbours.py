@@ -6,7 +6,8 @@ from scipy.stats import false_discovery_control, ortho_group
 
 from conceptlab.analysis.neighbours import arithmetic_table, nearest_table, neighbours, parse_sum
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 
 def make(weights, names=None, categories=None):

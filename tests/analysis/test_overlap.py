@@ -14,7 +14,8 @@ from conceptlab.analysis.overlap import (
 )
 from conceptlab.errors import InputError
 from conceptlab.numerics.intervals import FISHER, jackknife_bounds
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 UNITS = 40
 

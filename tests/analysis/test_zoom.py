@@ -10,7 +10,8 @@ import conceptlab as cl
 from conceptlab.analysis.relabel import relabelling
 from conceptlab.analysis.zoom import zoom
 from conceptlab.errors import InputError
-from conceptlab.vectors import ConceptVectors, Space, unit_rows
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors, unit_rows
 
 CONCEPTS, UNITS = 24, 40
 

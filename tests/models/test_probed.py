@@ -15,7 +15,8 @@ from torchvision.transforms import v2
 from conceptlab.errors import InputError, LayerError, ModelError
 from conceptlab.models.probed import Preprocessing, ProbedModel
 from conceptlab.numerics.geometry import Geometry
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.space import Space
+from conceptlab.vectors import ConceptVectors
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 

@@ -9,7 +9,7 @@ from conceptlab.errors import InputError
 from conceptlab.probes.cav_sets import Side
 from conceptlab.probes.cav_train import Settings
 from conceptlab.probes.cavs import CHANCE_NOTE, SIZES, Drawing, collect
-from conceptlab.vectors import Space
+from conceptlab.space import Space
 from tests.probes.test_cav_train import Arrays
 
 UNITS, POOL = 5, np.arange(100, 400)

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from conceptlab.errors import InputError, SpaceError
+from conceptlab.space import Space
 from conceptlab.synthesis.objective import Sum, bind
 from conceptlab.synthesis.objectives import (
     Caricature,
@@ -19,7 +20,7 @@ from conceptlab.synthesis.objectives import (
     Unit,
     directions,
 )
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.vectors import ConceptVectors
 from tests.models.nets import probed
 
 CPU = torch.device("cpu")

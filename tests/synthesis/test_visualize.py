@@ -17,6 +17,7 @@ from conceptlab.models import load_model
 from conceptlab.models.outputs import class_columns
 from conceptlab.models.picture import see
 from conceptlab.numerics.geometry import Geometry
+from conceptlab.space import Space
 from conceptlab.synthesis.diversity import likeness
 from conceptlab.synthesis.objectives import (
     Caricature,
@@ -37,7 +38,7 @@ from conceptlab.synthesis.visualize import (
     invert,
     visualize,
 )
-from conceptlab.vectors import ConceptVectors, Space
+from conceptlab.vectors import ConceptVectors
 from tests.models.nets import Small, probed, state
 
 FEW = Synthesis(steps=8)

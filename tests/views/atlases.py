@@ -6,7 +6,7 @@ from conceptlab.activations.sample import Sample
 from conceptlab.analysis.atlas import Atlas
 from conceptlab.analysis.grid import Grid
 from conceptlab.analysis.icons import Icons
-from conceptlab.vectors import Space
+from conceptlab.space import Space
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 \udcff &amp;"
 CLASSES = ("west", HOSTILE, "never")
