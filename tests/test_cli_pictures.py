@@ -197,7 +197,7 @@ def test_pictures_without_labels_do(conceptlab, place):
         ("visualize", ("-u", "96"), "96"),
         ("visualize", ("--class", "streat"), "nearest: street"),
         ("visualize", ("-u", "1", "--parameters", "waves"), "parameters is one of"),
-        ("visualize", ("-u", "1", "--rate", "nan"), "rate is a number above 0"),
+        ("visualize", ("-u", "1", "--rate", "nan"), "rate is a finite number; got nan"),
         ("visualize", ("-u", "1", "--rate", "1e38", "--parameters", "free"), "lower the rate"),
         ("visualize", ("--invert", "no.jpg"), "no.jpg is missing"),
         ("atlas", ("--method", "pca"), "method is one of umap, tsne"),

@@ -123,13 +123,13 @@ def test_equal_objectives_are_equal_whatever_their_numbers_are_made_of():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Unit("a", 2.5), "a unit is a whole number; got 2.5"),
-        (lambda: Unit("a", "3"), "a unit is a whole number; got '3'"),
+        (lambda: Unit("a", 2.5), "unit is a whole number; got 2.5"),
+        (lambda: Unit("a", "3"), "unit is a whole number; got '3'"),
         (lambda: Logit(2.5), "a class's column is a whole number; got 2.5"),
         (lambda: Neuron("a", 1, (1,)), r"a position is \(row, column\)"),
         (lambda: Neuron("a", 1, (0.5, 1)), r"a position is \(row, column\)"),
         (lambda: Direction("a", np.ones(4), "centre"), r"a position is \(row, column\)"),
-        (lambda: Direction("a", np.ones(4), None, np.nan), "cosine is a power from 0 on"),
+        (lambda: Direction("a", np.ones(4), None, np.nan), "cosine is a finite number; got nan"),
     ],
 )
 def test_what_is_no_objective_is_said_when_it_is_made(make, sentence):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.given import require_number
-from conceptlab.models.probed import ProbedModel, require_probed
+from conceptlab.models.probed import ProbedModel
 from conceptlab.models.steadiness import require_repeatable_scores
 from conceptlab.probes.cavs import Cavs
 from conceptlab.vectors import ConceptVectors, unit_rows
@@ -97,7 +97,6 @@ def candidates(
     if method not in METHODS:
         raise InputError(f"method is one of {', '.join(METHODS)}; got {method!r}")
     require_number(components, "components", 1)
-    require_probed(model, "basis decomposition")
     vectors = vectors.vectors if isinstance(vectors, Cavs) else vectors
     if not isinstance(vectors, ConceptVectors):
         raise InputError(f"it takes Cavs or ConceptVectors; got a {type(vectors).__name__}")

@@ -28,7 +28,6 @@ from conceptlab.analysis.sensitivity import random_rows
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number, require_seed
 from conceptlab.models.outputs import Output, class_name
-from conceptlab.models.probed import require_probed
 from conceptlab.models.rest import rest_of
 from conceptlab.models.steadiness import require_repeatable_scores
 from conceptlab.numerics.intervals import mean_bounds
@@ -157,7 +156,6 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         SpaceError: vectors of another network or layer.
     """
     require_seed(seed)
-    require_probed(model, "erase")
     if isinstance(vectors, Cavs):
         vectors, random = vectors.vectors, vectors
     if not isinstance(vectors, ConceptVectors):

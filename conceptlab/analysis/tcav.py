@@ -5,7 +5,7 @@ of a class to a concept at an image is the derivative of the class's score (its 
 along the concept's direction at unit length: positive where more of the concept raises the class.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,10 +110,7 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
         LayerError: no differentiable path from a layer to the scores.
         ModelError: a network that does not return one number per picture and class.
     """
-    from conceptlab.models.probed import require_probed
-
     require_seed(seed)
-    require_probed(model, "tcav")
     given = _given(model, vectors, layer)
     if not images:
         raise InputError("tcav needs pictures of at least one class, as {class: pictures}")
@@ -144,12 +141,8 @@ def _given(
     if isinstance(vectors, Cavs | ConceptVectors):
         several: list[Vectors] = [vectors]
     else:
-        listed = isinstance(vectors, Mapping | Sequence) and not isinstance(vectors, str | bytes)
-        several = (
-            list(vectors.values() if isinstance(vectors, Mapping) else vectors)
-            if listed
-            else [vectors]
-        )
+        listed: Any = vectors.values() if isinstance(vectors, Mapping) else vectors
+        several = list(listed) if isinstance(listed, Iterable) else [listed]
     if not several:
         raise InputError("tcav needs concept vectors of at least one layer")
     for one in several:

@@ -422,16 +422,3 @@ def _matching(pattern: str, names: Sequence[str]) -> list[str]:
         for name in names
         if name.endswith(CLASS) == bool(ending) and fnmatch.fnmatchcase(part_of(name), stem)
     ]
-
-
-def require_probed(model: object, purpose: str) -> None:
-    """Refuse what is no network where one is needed.
-
-    Raises:
-        InputError: naming what was given.
-    """
-    if not isinstance(model, ProbedModel):
-        raise InputError(
-            f"{purpose} takes a network first, as conceptlab.load_model gives it; got "
-            f"{type(model).__name__}"
-        )

@@ -253,8 +253,8 @@ def _inputs(model: ProbedModel, pictures: Pictures, settings: Synthesis) -> Tens
 
 def _listed(several: Any) -> list[Any]:
     """What was given in a list; what is none, alone in one, so that its type can be told."""
-    listed = isinstance(several, Collection) and getattr(several, "ndim", 1)
-    return list(several) if listed and not isinstance(several, str | bytes) else [several]
+    alone = not isinstance(several, Collection) or isinstance(several, str | bytes)
+    return [several] if alone or getattr(several, "ndim", None) == 0 else list(several)
 
 
 def _picture(picture: Any) -> Image.Image:

@@ -212,7 +212,7 @@ def test_settings_that_make_no_sense():
         (("tree", "pooled", 0.1), "classifier is one of ridge, logistic, svm, difference"),
         (("ridge", "pooled", 0.0), "penalty is at least 0.001"),
         (("ridge", "pooled", 1e-7), "penalty is at least 0.001, or rounding decides; got 1e-07"),
-        (("ridge", "pooled", float("nan")), "penalty is at least 0.001"),
+        (("ridge", "pooled", float("nan")), "penalty is a finite number; got nan"),
     ):
         with pytest.raises(InputError, match=say):
             Settings(*bad)

@@ -11,13 +11,13 @@ from conceptlab.synthesis.settings import Synthesis
     [
         ("parameters", "clouds", "fourier, pixels, free"),
         ("size", 0, "whole number from 1"),
-        ("steps", 1.5, "whole number from 0"),
+        ("steps", 1.5, "whole number; got 1.5"),
         ("octaves", 0, "whole number from 1"),
         ("rate", 0.0, "above 0"),
         ("growth", 1.0, "above 1"),
         ("l2", -1.0, "from 0 on"),
-        ("scale", float("nan"), "from 0 on"),
-        ("rate", float("inf"), "above 0"),
+        ("scale", float("nan"), "is a finite number; got nan"),
+        ("rate", float("inf"), "is a finite number; got inf"),
     ],
 )
 def test_numbers_are_checked(name, value, message):
