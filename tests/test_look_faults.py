@@ -125,10 +125,10 @@ def test_equal_objectives_are_equal_whatever_their_numbers_are_made_of():
     [
         (lambda: Unit("a", 2.5), "unit is a whole number; got 2.5"),
         (lambda: Unit("a", "3"), "unit is a whole number; got '3'"),
-        (lambda: Logit(2.5), "a class's column is a whole number; got 2.5"),
+        (lambda: Logit(2.5), "which is a text or a whole number; got 2.5"),
         (lambda: Neuron("a", 1, (1,)), r"a position is \(row, column\)"),
-        (lambda: Neuron("a", 1, (0.5, 1)), r"a position is \(row, column\)"),
-        (lambda: Direction("a", np.ones(4), "centre"), r"a position is \(row, column\)"),
+        (lambda: Neuron("a", 1, (0.5, 1)), "position is a list of whole numbers"),
+        (lambda: Direction("a", np.ones(4), "centre"), "position is a list of whole numbers"),
         (lambda: Direction("a", np.ones(4), None, np.nan), "cosine is a finite number; got nan"),
     ],
 )
@@ -148,7 +148,7 @@ def test_numbers_and_pictures_that_make_no_sense_are_refused():
     for how, sentence in (
         ({"seed": -1}, "seed is a whole number of at least 0; got -1"),
         ({"seed": 0.5}, "seed is a whole number of at least 0; got 0.5"),
-        ({"batch_size": 1.5}, "batch_size is a whole number of at least 1; got 1.5"),
+        ({"batch_size": 1.5}, "batch_size is a whole number; got 1.5"),
         ({"start": []}, "give at least one picture"),
     ):
         with pytest.raises(InputError, match=sentence):
@@ -206,7 +206,7 @@ def test_other_pictures_than_those_of_the_activations_are_never_shown(loaded, ot
 def test_samples_and_fields_refuse_numbers_that_make_no_sense(loaded):
     model, data, acts = loaded
     for how, sentence in (
-        ({"per_image": 1.5}, "256 positions in an image; cannot take 1.5"),
+        ({"per_image": 1.5}, "per_image is a whole number; got 1.5"),
         ({"seed": -1}, "seed is a whole number of at least 0; got -1"),
         ({"seed": 0.5}, "seed is a whole number of at least 0; got 0.5"),
     ):

@@ -103,7 +103,7 @@ def visualize(
         ModelError: a size that the network does not take, or values that are not finite.
     """
     settings = settings or Synthesis()
-    wanted = [objectives] if isinstance(objectives, Objective) else _listed(objectives)
+    wanted = [objectives] if isinstance(objectives, Objective) else _listed(objectives or ())
     _check(model, wanted, settings, batch_size, seed)
     begin = None if start is None else _start(model, start, len(wanted), settings)
     places = list(_chunks(wanted, settings, batch_size))
