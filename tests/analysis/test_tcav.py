@@ -451,7 +451,7 @@ def test_bad_inputs(curved, linear):
         (lambda: tcav(curved, batch, []), InputError, "vectors of at least one layer"),
         (lambda: tcav(curved, batch, [np.ones(6)]), InputError, "got a ndarray"),
         (lambda: tcav(curved, batch, row, random=1), InputError, "1 random vectors cannot say"),
-        (lambda: tcav(curved, batch, row, random=-1), InputError, "-1 random vectors cannot say"),
+        (lambda: tcav(curved, batch, row, random=-1), InputError, "random is a whole number of at"),
         (lambda: tcav(curved, {"one": pictures(1)}, row), InputError,
          "1 pictures do not say how layer layer varies"),
         (lambda: tcav(curved, batch, row, random=plain(linear, np.ones((5, UNITS)))), InputError,
