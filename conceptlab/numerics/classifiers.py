@@ -109,6 +109,22 @@ def fit_in_features(
     return point[:-1], float(point[-1])
 
 
+def fit_by_moments(square: Floats, pull: Floats, penalty: float) -> tuple[Floats, float]:
+    """Solve 'ridge' for samples of which only sums are known.
+
+    Args:
+        square: (D + 1, D + 1) sum over the samples of z z^T, z being x with a 1 at its end.
+        pull: (D + 1,) sum of y z.
+        penalty: see the module.
+
+    Returns:
+        (D,) weights w and the bias b.
+    """
+    ridge = np.append(np.full(len(pull) - 1, penalty), SMALLEST)
+    point = np.linalg.solve(square + np.diag(ridge), pull)
+    return point[:-1], float(point[-1])
+
+
 @njit(nogil=True, cache=True)
 def _newton(decide, labels, kind):
     """Curvature of the losses in the decisions, and minus their slopes, both (n,)."""

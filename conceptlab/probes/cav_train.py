@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from conceptlab.errors import InputError
 from conceptlab.given import require_fields
 from conceptlab.numerics.classifiers import (
+    fit_by_moments,
     fit_in_features,
     fit_in_samples,
     require_classifier,
@@ -32,6 +33,7 @@ BLOCK = 64  # images read at once
 SMALLEST = 1e-3  # penalty: lengths are off by up to 3e-7 / penalty, as weights are in float32
 FINE = 1e-2  # penalties below it
 FEATURES = 4096  # turned to double precision at once
+HEAVY = 4  # times the outputs themselves: what moments of images may take of memory
 SLOW = 2.0  # seconds after which a bar is worth showing
 
 
@@ -251,6 +253,27 @@ def _mean_cosine(products: Floats) -> float:
     return float((cosine.sum() - np.trace(cosine)) / (count * (count - 1)))
 
 
+def _moments(x: NDArray[np.float32], settings: Settings) -> NDArray[Any] | None:
+    """(S, K + 1, K + 1) each image's sum over positions of z z^T, z being x with a 1 at its end.
+
+    They are all that 'ridge' asks of an image, whatever sets it is in. None for other classifiers,
+    and where maps are so small that samples themselves are less.
+
+    Args:
+        x: (S, positions, K).
+        settings: of the classifiers.
+    """
+    if settings.classifier != "ridge" or x.shape[2] >= HEAVY * x.shape[1]:
+        return None
+    kind = np.float64 if settings.fine else np.float32
+    found = np.empty((len(x), x.shape[2] + 1, x.shape[2] + 1), dtype=kind)
+    ones = np.ones((x.shape[1], 1), dtype=kind)
+    for image, own in zip(x, found, strict=True):
+        wide = np.hstack([image, ones])
+        np.matmul(wide.T, wide, out=own)
+    return found
+
+
 def _by_position(samples: Samples, plan: Plan, settings: Settings) -> Trained:
     """All pairs with every position of every image as a sample, solved for the weights."""
     sides = plan.positive, plan.negative
@@ -264,7 +287,12 @@ def _by_position(samples: Samples, plan: Plan, settings: Settings) -> Trained:
     x /= np.float32(scale)
     yes, no = (np.searchsorted(used, side) for side in sides)
 
+    moments = _moments(x, settings)
+
     def solved(first: Ints, second: Ints) -> tuple[Floats, float]:
+        if moments is not None:
+            up, down = (moments[side].sum(axis=0, dtype=np.float64) for side in (first, second))
+            return fit_by_moments(up + down, up[-1] - down[-1], settings.penalty)
         both = x[np.concatenate([first, second])].reshape(-1, x.shape[2])
         both = both.astype(np.float64) if settings.fine else both
         labels = np.repeat([1.0, -1.0], [len(s) * x.shape[1] for s in (first, second)])

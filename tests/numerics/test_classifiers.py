@@ -12,6 +12,7 @@ from conceptlab.errors import InputError
 from conceptlab.numerics.classifiers import (
     CLASSIFIERS,
     TOGETHER,
+    fit_by_moments,
     fit_in_features,
     fit_in_samples,
     require_classifier,
@@ -208,3 +209,13 @@ def test_an_unknown_classifier():
         with pytest.raises(InputError) as caught:
             call()
         assert str(caught.value) == say
+
+
+def test_moments_are_all_that_ridge_asks_of_samples():
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(60, 7)) + 2, np.repeat([1.0, -1.0], [20, 40])
+    wide = np.hstack([x, np.ones((60, 1))])
+    weights, bias = fit_by_moments(wide.T @ wide, wide.T @ labels, 0.7)
+    theirs = fit_in_features(x, labels, "ridge", 0.7)
+    assert_allclose(weights, theirs[0], rtol=1e-9)
+    assert bias == pytest.approx(theirs[1])
