@@ -80,16 +80,9 @@ LAST = {
 }
 #: Tokens before the map's, where there are any.
 FIRST = {
-    "vit": 1,
-    "vit_timm": 1,
-    "deit": 2,
-    "beit": 1,
-    "pit": 1,
-    "dino_reg": 5,
-    "tnt": 1,
-    "eva": 1,
-    "xcit": 1,
-}
+    "vit": 1, "vit_timm": 1, "deit": 2, "beit": 1, "pit": 1, "dino_reg": 5, "tnt": 1, "eva": 1,
+    "xcit": 1, "cait": 1, "crossvit": 1, "convit": 1, "volo": 1, "coat": 1,
+}  # fmt: skip
 SPOTS = [(y, x) for y in (0.2, 0.5, 0.8) for x in (0.2, 0.5, 0.8)]
 WIDE = 0.2  # of the side is a spot
 LEAST = 0.3  # correlation of where spots and answers are, below which a place is wrong
@@ -151,7 +144,7 @@ def as_documented(family: str, layer: str, raw: Tensor, grid: Tensor, layout: La
         if family not in LAST and order == (0, 3, 1, 2):  # no list of this family: places tell
             last = True
         return torch.equal(grid, raw.permute(0, 3, 1, 2) if last else raw)
-    if raw.ndim == 3 and layout.form.first:
+    if raw.ndim == 3 and layout.form.others:
         first = FIRST.get(family, -1)
         own = raw[:, first:] if order == (0, 2, 1) else raw[:, :, first:].mT
         return layout.form.first == first and torch.equal(grid.flatten(2).mT, own)
