@@ -8,6 +8,7 @@ down to the rounding of their values.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,7 @@ def _gain(change: Tensor, base: Tensor, kept: Tensor) -> Tensor:
     return torch.where(torch.isfinite(gain), gain, 1.0).clamp_min(1.0).to(change.dtype)
 
 
+@lru_cache(maxsize=64)
 def _kept(places: tuple[int, ...], form: Form) -> Tensor:
     """(PICTURES - 1, *places) which places of a grid touch the band of each picture.
 
