@@ -147,7 +147,7 @@ def collect(
     for size in sorted(set(sizes[sizes > 0])):
         chosen = np.flatnonzero(sizes == size)
         own = [s for s, mine in zip(sides, sizes == size, strict=True) if mine and s is not None]
-        plans.append(_planned(own, pool, int(size), largest, drawing))
+        plans.append(_planned(own, pool, int(size), drawing))
         places.append(chosen)
     table = concepts.assign(
         examples=sizes, accuracy=np.nan, chance=False, stability=np.nan, note=concepts["note"]
@@ -180,10 +180,11 @@ def _size(side: Side, most: int) -> int:
     return most if known >= most else max(size for size in SIZES if size <= known)
 
 
-def _planned(sides: Sequence[Side], pool: Ints, size: int, largest: int, drawing: Drawing) -> Plan:
+def _planned(sides: Sequence[Side], pool: Ints, size: int, drawing: Drawing) -> Plan:
     if drawing.against == COMPLEMENT:
         return plan_complement(sides, drawing.random, size, drawing.redraws, drawing.seed)
-    sets = random_sets(pool, drawing.random, largest, drawing.seed)
+    most = min(drawing.examples, len(pool))  # whatever other concepts there are
+    sets = random_sets(pool, drawing.random, most, drawing.seed)
     if drawing.against == RANDOM:
         return plan_random(sides, sets, size, drawing.redraws, drawing.seed, pool)
     return plan_pairs(sides, sets, size, drawing.redraws, drawing.seed)

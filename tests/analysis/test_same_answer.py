@@ -7,6 +7,7 @@ import torch
 
 import conceptlab as cl
 from tests.conftest import ToyData, catalogue_of
+from tests.models.nets import pictures as noise
 from tests.models.nets import probed
 
 # corrections are for all that is asked, and intervals take from all how alike neighbours are
@@ -133,3 +134,16 @@ def test_erased_probes(toys):
     found = cl.erased_probe(acts, data, probe.vectors.select(["thing1"]), units=2)
     own = every[every["concept"] == "thing1"].reset_index(drop=True)
     pd.testing.assert_frame_equal(own, found)
+
+
+def test_random_sets_are_the_same_beside_concepts_of_more_pictures(network):
+    def learned(**concepts):
+        how = {"classifier": "difference", "counterparts": 4, "examples": 30, "redraws": 2}
+        return cl.picture_cavs(network, concepts, noise(150, 32, 9), layer="1", **how)
+
+    few, many = noise(8, 32, 1) + 0.3, noise(40, 32, 2)
+    both, alone = learned(many=many, few=few), learned(few=few)
+    np.testing.assert_allclose(both.vectors.weights[1], alone.vectors.weights[0], atol=1e-6)
+    table = both.vectors.concepts.loc[1], alone.vectors.concepts.loc[0]
+    for column in ("examples", "accuracy", "stability"):
+        assert table[0][column] == pytest.approx(table[1][column], rel=1e-4)
