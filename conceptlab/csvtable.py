@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from conceptlab.files import atomic_path
+from conceptlab.files import atomic_path, require_regular
 
 #: The columns that hold texts; all others hold numbers, or true and false.
 TEXTS = frozenset(
@@ -67,9 +67,10 @@ def read_table(path: str | Path, texts: bool = False) -> pd.DataFrame:
         texts: take all columns for texts; else those in `TEXTS`.
 
     Raises:
-        OSError: no such file.
+        OSError: no such file, or one that is not regular.
         ValueError: no table.
     """
+    require_regular(Path(path))
     header = [str(c) for c in pd.read_csv(path, nrows=0).columns]
     words = [c for c in header if texts or c in TEXTS]
     table = pd.read_csv(

@@ -12,9 +12,10 @@ def canonical(spec: Mapping[str, Any]) -> str:
     >>> canonical({"b": 1, "a": [1.5, None]})
     '{"a":[1.5,null],"b":1}'
     """
-    return json.dumps(
+    text = json.dumps(
         spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
+    return text.encode("utf-8", "backslashreplace").decode()  # of paths that are no UTF-8, as JSON
 
 
 def digest(spec: Mapping[str, Any]) -> str:

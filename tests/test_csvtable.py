@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 
 import numpy as np
 import pandas as pd
@@ -86,3 +87,9 @@ def test_texts_in_a_column_of_numbers_are_told(tmp_path):
     with pytest.raises(TypeError, match="colour"):
         write_table(tmp_path / "t.csv", pd.DataFrame({"colour": ["007"]}))
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is no regular file"):
+        read_table(tmp_path / "pipe")

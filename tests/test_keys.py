@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,3 +45,11 @@ def test_differences_name_the_path():
         "layer: a -> absent",
         "model.mean: [0.5] -> [0.4]",
     ]
+
+
+def test_names_that_are_no_utf8_have_a_key_and_come_back():
+    spec = {"weights": b"caf\xe9.pth".decode("utf-8", "surrogateescape")}
+    assert len(digest(spec)) == 64
+    assert canonical(spec).encode()
+    assert json.loads(canonical(spec)) == spec
+    assert canonical({"a": "\u96ea\\"}) == '{"a":"\u96ea\\\\"}'

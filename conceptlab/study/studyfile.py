@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conceptlab.errors import InputError
+from conceptlab.files import require_regular
 from conceptlab.given import checked
 from conceptlab.registry import near_matches
 from conceptlab.study.settings import (
@@ -52,6 +53,7 @@ def read_study(path: str | Path) -> Study:
     """
     path = Path(path)
     try:
+        require_regular(path)
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark first
     except OSError as error:
         raise InputError(f"cannot read the study file {path} ({error.strerror})") from error

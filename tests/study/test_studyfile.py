@@ -1,5 +1,6 @@
 """The study file: defaults, round trip, paths, and what is refused."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -117,3 +118,9 @@ def test_hostile_files_are_refused_in_a_short_sentence(tmp_path, text, said):
     with pytest.raises(InputError, match=said) as caught:
         read_study(tmp_path / "s.toml")
     assert len(str(caught.value)) < 400
+
+
+def test_a_pipe_is_no_study_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"cannot read the study file .*regular file"):
+        read_study(tmp_path / "pipe")
