@@ -110,7 +110,7 @@ class _Rotation:
 
     @classmethod
     def of(cls, rows: Floats, center: bool) -> "_Rotation":
-        reduced = np.linalg.qr(rows.T, mode="r").T  # (n, m): cosines stay
+        reduced = np.asarray(np.linalg.qr(rows.T, mode="r")).T  # (n, m): cosines stay
         middle = reduced.mean(axis=0) * center
         _, sizes, axes = np.linalg.svd(reduced - middle, full_matrices=False)
         kept = sizes > ROUNDED * sizes.max(initial=0.0)
@@ -152,9 +152,10 @@ def _from_the_mean(rows: Floats, block: slice) -> Floats:
     squares = np.einsum("nk,nk->n", away, away)
     products, own = away[block] @ away.T, squares[block, None]
     lengths = own * np.maximum(squares + 2 * share * products + share**2 * own, 0.0)
-    return np.divide(
+    found: Floats = np.divide(
         products + share * own, np.sqrt(lengths), out=np.zeros_like(products), where=lengths > 0
     )
+    return found
 
 
 def _neighbour_table(

@@ -121,7 +121,7 @@ def fit_by_moments(square: Floats, pull: Floats, penalty: float) -> tuple[Floats
         (D,) weights w and the bias b.
     """
     ridge = np.append(np.full(len(pull) - 1, penalty), SMALLEST)
-    point = np.linalg.solve(square + np.diag(ridge), pull)
+    point: Floats = np.asarray(np.linalg.solve(square + np.diag(ridge), pull), dtype=np.float64)
     return point[:-1], float(point[-1])
 
 
