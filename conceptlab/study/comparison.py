@@ -142,6 +142,8 @@ def _best_layer(concepts: pd.DataFrame, task: str, runs: list[str]) -> str:
 def _comparison(study: Study, sides: Mapping[str, Mapping[str, Any]]) -> Outputs:
     settings, parts = study.compare, []
     for what, spaces in sides.items():
+        if len(spaces) < 2:
+            continue
         try:
             found = compare(spaces, settings.measures, draws=settings.draws, seed=study.seed)
             parts.append(_split_names(found, what))
