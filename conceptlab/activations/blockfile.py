@@ -241,7 +241,7 @@ class BlockFile:
     def ends(self, block: int) -> tuple[str, str]:
         """Names of a block's first and last image; their numbers where it has no names."""
         start, stop = self.rows(block)
-        if "image" not in self.arrays:
+        if "image" not in self.arrays or self.arrays["image"].dtype.kind != "S":
             return str(start), str(stop - 1)
         names = [self._rows("image", row, row + 1)[0] for row in (start, stop - 1)]
         first, last = (name.decode("utf-8", "replace") for name in names)

@@ -89,8 +89,9 @@ class Activations:
         try:
             extent = self._file.arrays["activations"]
             images, units, height, width = extent.shape
-            whole = self._file.arrays["pooled"].shape == (images, units)
-            whole &= len(self._file.arrays["image"].shape) == 1
+            pooled, names = self._file.arrays["pooled"], self._file.arrays["image"]
+            whole = pooled.shape == (images, units) and names.shape == (images,)
+            whole &= (extent.dtype.kind, pooled.dtype.kind, names.dtype.kind) == ("f", "f", "S")
             self.layer = str(self._file.spec["layer"])
             model, data = self._file.spec["model"], self._file.spec["data"]
             prints = str(model["fingerprint"]), str(data["fingerprint"])
@@ -140,8 +141,15 @@ class Activations:
 
     @cached_property
     def names(self) -> NDArray[np.str_]:
-        """(N,) 'split/NAME'."""
-        return np.char.decode(self._file.read("image"), "utf-8")
+        """(N,) 'split/NAME'.
+
+        Raises:
+            CacheError: names that are no UTF-8.
+        """
+        try:
+            return np.char.decode(self._file.read("image"), "utf-8")
+        except UnicodeDecodeError as error:
+            raise CacheError(f"{self.path} names its images in no UTF-8 ({error})") from error
 
     @cached_property
     def splits(self) -> NDArray[np.str_]:

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import conceptlab as cl
+from conceptlab.activations.blockfile import BlockFile
+from conceptlab.activations.cache import create_file
 from conceptlab.activations.extract import extract
 from conceptlab.activations.store import Activations, folder_name, safe_name
 from conceptlab.errors import CacheError
@@ -63,9 +65,6 @@ def test_what_is_missing_incomplete_or_something_else_is_refused(
 ):
     with pytest.raises(CacheError, match=r"no activations at .*extract them first"):
         Activations(tmp_path / "none.h5")
-    from conceptlab.activations.blockfile import BlockFile
-    from conceptlab.activations.cache import create_file
-
     with BlockFile(relu2.path, write=True) as file:
         file.unmark([2])
     with pytest.raises(CacheError, match=r"not complete \(3 of 4 blocks\)"):
@@ -141,3 +140,22 @@ def test_a_block_is_verified_once(relu2, monkeypatch):
     opened.pooled.sum()
     Activations(relu2.path).array.sum()
     assert sorted(checked) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [(np.arange(4), "no file of a layer's"), (np.array([b"a", b"b"]), "no file of a layer's"),
+     (np.array([b"caf\xe9"] * 4), "can't decode byte 0xe9")],
+)  # fmt: skip
+def test_names_that_are_none_are_refused(relu2, tmp_path, images, said):
+    """Of a file that somebody else has sealed."""
+    attrs = {"kind": "activations", "model": "net"}
+    arrays = {"activations": ((4, 2, 3, 3), "float16"), "pooled": ((4, 2), "float32")}
+    path, spec = tmp_path / "other.h5", dict(relu2.provenance)
+    spec.pop("recorded")
+    create_file(path, arrays, spec, block=4, constants={"image": images}, attrs=attrs)
+    with BlockFile(path, write=True) as file:
+        filled = {name: np.zeros(shape, kind) for name, (shape, kind) in arrays.items()}
+        file.write_block(0, filled)
+    with pytest.raises(CacheError, match=said):
+        _ = Activations(path).names
