@@ -27,10 +27,8 @@ def test_tcav_of_cavs_and_of_both_probes_for_every_layer(studied):
     assert set(found["class"]) == {"street", "kitchen"}
     assert (found["n"] <= 6).all()
     assert found["score"].between(0, 1).all()
-    told = found.dropna(subset=["low", "high"])  # few pictures may tell no interval
-    assert len(told) > len(found) / 2
-    assert (told["low"] <= told["score"] + 1e-6).all()
-    assert (told["high"] >= told["score"] - 1e-6).all()
+    assert (found["low"] <= found["score"] + 1e-6).all()  # a score has an interval, always
+    assert (found["high"] >= found["score"] - 1e-6).all()
     assert found["p_value"].dropna().between(0, 1).all()
     saved = ConceptVectors.load(studied / "vectors" / "sceneres" / "stages.2" / "cav.h5")
     assert saved.kind == "cav"
