@@ -51,7 +51,8 @@ class Keys(RunFolder):
 
 def keys(study, folder):
     """The key of every kind of step of a study of one layer."""
-    acts = SimpleNamespace(provenance={"dtype": "float16", "recorded": {}}, layer="l")
+    provenance = {"dtype": "float16", "recorded": {}}
+    acts = SimpleNamespace(provenance=provenance, layer="l", has_map=True)
     data = SimpleNamespace(fingerprint="f", label_fingerprint="g", spec="scenes")
     model = SimpleNamespace(name="m")
     layer, run = Layer(acts, data, study), Keys(folder)
