@@ -280,7 +280,7 @@ def test_table_2_refuses_names_that_mean_nothing_or_two_things():
     twice = make(np.eye(3), ["orange", "orange", "dog"], ["color", "object", "object"])
     with pytest.raises(InputError, match="color/orange, object/orange"):
         nearest_table(twice, make(np.eye(2), ["orange", "cat"]), ["orange"])
-    with pytest.raises(InputError, match="list of concept names"):
+    with pytest.raises(InputError, match="names is a list of names"):
         nearest_table(SEGMENTED, CLASSIFIED, "dog")
 
 
@@ -295,7 +295,7 @@ def test_table_3_has_a_column_for_each_sum():
     assert table.columns.tolist() == ["grass + blue - green", "grass - green"]
     with pytest.raises(InputError, match="nearest: grass"):
         arithmetic_table(vectors, ["gras - green"])
-    with pytest.raises(InputError, match="list of sums"):
+    with pytest.raises(InputError, match="sums is a list of names"):
         arithmetic_table(vectors, "grass - green")
 
 
