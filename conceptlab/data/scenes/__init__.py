@@ -147,8 +147,13 @@ def _ids() -> dict[tuple[str, str], int]:
     return {(str(c), str(n)): i for i, (c, n) in enumerate(pairs)}
 
 
+DIGITS = 20  # of any number that means something
+
+
 def _number(spec: str, options: dict[str, str], key: str, default: int) -> int:
     text = options.get(key, str(default))
     if not text.isdecimal():
         raise InputError(f"{spec!r}: {key} is a whole number; got {text!r}")
+    if len(text) > DIGITS:
+        raise InputError(f"{spec[:60]!r}...: {key} has {len(text)} digits; take a smaller number")
     return int(text)

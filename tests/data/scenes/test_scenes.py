@@ -182,6 +182,7 @@ def test_scenes_can_be_learned_but_not_by_colour_alone(scenes):
         ("scenes:n=many", "n is a whole number; got 'many'"),
         ("scenes:seed=-1", "seed is a whole number"),
         ("scenes:n=3", "n is at least 10"),
+        ("scenes:n=" + "1" * 5000, "n has 5000 digits"),
         ("scenes:size=64", "unknown option 'size'; known: n, seed"),
         ("scenes:somewhere", "write scenes, or scenes:n=1000,seed=0"),
     ],
