@@ -21,14 +21,6 @@ settings.register_profile("conceptlab", deadline=None)  # the first call compile
 settings.load_profile("conceptlab")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where processes share the tests, one has all of a file, or all that look at the study."""
-    for item in items:
-        studied = "studied" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("studied" if studied else item.path.name))
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real images, labels and weights beside the checkout, where there is one."""

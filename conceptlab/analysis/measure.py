@@ -20,7 +20,7 @@ LARGE = 2000  # items up to here have their (n, n) matrices held
 SAMPLE = 1000  # of more items, so many stand for all in tests and intervals
 GROUPS = 100  # items, or groups of neighbours, that are left out of the interval in turn
 LEAST = 10  # items that an interval needs: of fewer none covers what it says
-FEW = f"too few items for an interval: it takes {LEAST}"
+FEW = "too few items for an interval: it takes {}"
 UNTESTED = "every order of the items gives this value: there is nothing to test"
 UNDEFINED = "undefined for these items"
 UNASKED = (float("nan"), float("nan"))
@@ -63,6 +63,7 @@ class Measure:
         greater: whether large values mean that the sides agree.
         scale: on which its error is nearly normal.
         least: items that it needs.
+        told: items that its interval needs.
         summed: whether it is a sum over pairs of items, and grows with their number.
     """
 
@@ -73,6 +74,7 @@ class Measure:
     greater: bool = True
     scale: Scale = FISHER
     least: int = 3
+    told: int = LEAST
     summed: bool = False
 
     def __call__(self, a: Any, b: Any, draws: int, seed: int, concepts: Which) -> Measured:
@@ -122,17 +124,16 @@ class Measure:
             self.adequate, f"{self.name}: {why}",
         )  # fmt: skip
 
-    @staticmethod
-    def _note(count: int, chance: float) -> str:
+    def _note(self, count: int, chance: float) -> str:
         """What is missing, and why."""
-        said = (UNTESTED if np.isnan(chance) else "", FEW if count < LEAST else "")
-        return "; ".join(filter(None, said))
+        few = FEW.format(self.told) if count < self.told else ""
+        return "; ".join(filter(None, (UNTESTED if np.isnan(chance) else "", few)))
 
     def _about(
         self, statistic: Statistic, value: float, side: Items, tested: int
     ) -> tuple[float, float]:
         """The interval, from values without each group of items."""
-        if tested < LEAST:
+        if tested < self.told:
             return UNASKED
         groups = np.array_split(np.arange(tested), min(tested, GROUPS))
         one = partial(self._without_group, statistic, tested)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 DPI = 150
-LEGEND = 1.1  # inches of an entry
+LETTER, HANDLE = 0.065, 0.55  # inches in a legend: of a letter, and of a mark with its spaces
 Draw = Callable[["Axes"], "Axes"]
 #: A context for a part of what is drawn, by its name: it may keep a failure from ending the rest.
 Part = Callable[[str], AbstractContextManager[object]]
@@ -104,7 +104,8 @@ def panels(
     for ax in grid.flat[len(draws) :]:
         ax.set_axis_off()
     if one_legend and labels:
-        fit = max(1, int(size[0] * columns / LEGEND))
+        widest = HANDLE + LETTER * max(map(len, labels))
+        fit = max(1, int(size[0] * columns / widest))
         figure.legend(labels.values(), labels.keys(), loc="outside lower center", fontsize=8,
                       frameon=False, ncols=min(len(labels), fit))  # fmt: skip
     return figure

@@ -82,7 +82,8 @@ def test_scale_changes_neither_value_nor_p_value(name, scale):
 def test_single_precision_copies_agree_and_are_told_from_chance(name):
     found = asked(name, SIDE, SIDE.astype(np.float32))
     assert found.p_value == pytest.approx(1 / (1 + DRAWS))
-    assert not found.note
+    few = "too few items for an interval: it takes 50"
+    assert found.note == (few if name == "predictivity" else "")
 
 
 def test_small_angles_keep_their_digits():
