@@ -43,7 +43,7 @@ Rows = dict[str, NDArray[Any]]
 def extract(
     model: "ProbedModel",
     data: "ProbeDataset",
-    layers: Sequence[str],
+    layers: str | Sequence[str],
     cache: str | Path | None = None,
     dtype: str = "float16",
     batch_size: int = 32,
@@ -60,7 +60,7 @@ def extract(
     Args:
         model: the network.
         data: the images.
-        layers: names as in `named_modules()`, or globs of them.
+        layers: names as in `named_modules()`, or globs of them; one, or several.
         cache: folder; else CONCEPTLAB_CACHE, else 'cache'.
         dtype: 'float16' or 'float32', to be stored.
         batch_size: images a pass; a file that was begun with another keeps its blocks.

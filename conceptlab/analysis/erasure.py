@@ -7,7 +7,7 @@ sets of as many units.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -165,10 +165,7 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         random = _as_vectors(random)
     count = _check_numbers(vectors, units, random, control_images)
     rows = unit_rows(vectors.weights[vectors.usable])
-    if reference is not None and not isinstance(reference, Sequence):
-        raise InputError(f"reference is a list of pictures; got a {type(reference).__name__}")
-    if reference is not None and len(reference) < FEWEST_SEEN:
-        raise InputError(f"{len(reference)} reference pictures say nothing of a layer; take 100")
+    _require_reference(reference)
     own = sum(len(pictures) for pictures in images.values())
     total = own + (own if reference is None else len(reference))
     with (
@@ -209,6 +206,16 @@ def _as_vectors(cavs: Cavs) -> ConceptVectors:
     rows = random_rows(cavs)
     names = pd.DataFrame({"name": [f"random {i}" for i in range(len(rows))], "category": "random"})
     return ConceptVectors(rows, np.zeros(len(rows)), names, "cav", cavs.vectors.space)
+
+
+def _require_reference(reference: Any) -> None:
+    """Refuse what is no pictures, or too few."""
+    if reference is None:
+        return
+    if isinstance(reference, str | bytes | Mapping) or not hasattr(reference, "__len__"):
+        raise InputError(f"reference is a list of pictures; got a {type(reference).__name__}")
+    if len(reference) < FEWEST_SEEN:
+        raise InputError(f"{len(reference)} reference pictures say nothing of a layer; take 100")
 
 
 def _check(

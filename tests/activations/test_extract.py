@@ -137,6 +137,7 @@ def test_all_layers_share_one_pass_that_stops_at_the_deepest(network, pictures, 
 
 
 def test_only_what_is_missing_is_computed(network, pictures, tmp_path):
+    network.layers()  # measured beforehand: that takes pictures of its own
     first = extract(network, pictures, ["relu2"], tmp_path, batch_size=4)
     before = first["relu2"].path.read_bytes()
     calls = Calls(network)

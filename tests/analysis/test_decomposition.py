@@ -414,7 +414,7 @@ IMAGE = pictures(1)[0]
     ("images", "options", "message"),
     [
         ({}, {}, "images is a mapping of classes to pictures, with at least one class"),
-        ([IMAGE], {}, "images is a mapping of classes to pictures"),
+        ([IMAGE], {}, "images is a dictionary; got"),
         ({"ant": []}, {}, "there are no pictures of class ant"),
         ({"ant": "a.png"}, {}, "class ant takes a list of pictures; got one 'a.png'"),
         ({"aunt": [IMAGE]}, {}, "has no class 'aunt'; nearest: ant"),

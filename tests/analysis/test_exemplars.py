@@ -340,8 +340,8 @@ def test_bad_input_is_one_sentence(stored):
         ({"choose": "best"}, InputError, "choose is one of top, diverse, range; got 'best'"),
         ({"by": "median"}, InputError, r"a position \(row, column\) in the 3 x 4 map"),
         ({"by": (3, 0)}, InputError, r"in the 3 x 4 map of layer layer1; got \(3, 0\)"),
-        ({"by": (0.5, 0)}, InputError, "a position"),
-        ({"by": 3}, InputError, "a position"),
+        ({"by": (0.5, 0)}, InputError, "by is a text or a list of whole numbers"),
+        ({"by": 3}, InputError, "by is a text or a list of whole numbers"),
         ({"split": "test"}, InputError, "no images in split 'test'; there are train, val"),
         ({"tau": 1.0}, InputError, "tau is the share"),
     ]
