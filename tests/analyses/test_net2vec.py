@@ -313,9 +313,12 @@ def test_figure_9_correlates_iou_with_positive_weights(run, script):
         if np.isfinite(row.r):
             r, p = pearsonr(weights, iou)
             assert row.r == pytest.approx(r, abs=1e-4)
-            assert row.p_value == pytest.approx(p, rel=0.02, abs=1e-6)
+            # a correlation that rests on one unit has no t-test
+            several = np.isfinite(row.p_value)
+            assert several == (np.count_nonzero(weights) > 1)
+            assert not several or row.p_value == pytest.approx(p, rel=0.02, abs=1e-6)
     for row in made["figure9-layers"].itertuples():
-        own = rows_of(found, model=row.model, layer=row.layer).dropna(subset=["r"])
+        own = rows_of(found, model=row.model, layer=row.layer).dropna(subset=["p_value"])
         assert row.share == pytest.approx((own["p_value"] < 0.01).mean(), rel=1e-4)
         assert row.share_holm <= row.share_bh <= row.share
     parts = made["figure9-units"].groupby([*AT, "concept"])["share_weight"].sum()

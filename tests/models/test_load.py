@@ -116,8 +116,8 @@ def test_settings_replace_the_sources():
     [
         ({"mean": (0.5,)}, "mean and std take three numbers"),
         ({"std": (0.5, 0.5, 0)}, "std above 0"),
-        ({"std": (0.5, 0.5, float("inf"))}, "std above 0"),
-        ({"mean": (float("nan"), 0, 0)}, "three numbers"),
+        ({"std": (0.5, 0.5, float("inf"))}, "std is a list of finite numbers"),
+        ({"mean": (float("nan"), 0, 0)}, "mean is a list of finite numbers"),
         ({"fit": "fill"}, "fit is one of whole, crop; got 'fill'"),
         ({"size": 0}, "an input size is at least 1 pixel"),
         ({"device": "cuda:77"}, "cannot run on device 'cuda:77'"),
