@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from conceptlab.analysis.embedding import items_of
 from conceptlab.errors import InputError
-from conceptlab.vectors import index_of, qualified_names, unit_rows
+from conceptlab.vectors import ConceptVectors, index_of, qualified_names, unit_rows
 
 Floats = NDArray[np.float64]
 log = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ def directions_of(vectors: Any, least: int, purpose: str) -> Directions:
         raise InputError(
             f"{purpose} needs at least {least} concepts that have a vector; got {len(places)}"
         )
-    given = np.asarray(weights[places], dtype=np.float64)
+    whole = vectors.weights if isinstance(vectors, ConceptVectors) else weights  # at any length
+    given = np.asarray(whole[places], dtype=np.float64)
     lengths = np.linalg.norm(given / np.abs(given).max(), axis=1)
     return Directions(
         unit_rows(given), [names[p] for p in places], known["category"].iloc[places].tolist(),

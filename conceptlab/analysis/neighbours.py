@@ -22,11 +22,12 @@ from conceptlab.vectors import ConceptVectors, unit_rows
 Floats = NDArray[np.float64]
 CELLS = 2_000_000  # cosines held at a time
 ROUNDED = 1e-12  # of the largest singular value: smaller ones are rounding
-EVEN = 1e-6  # of a length: lengths that differ by less are one
+EVEN = 0.2  # of the variance of squared lengths that normal vectors have: less, and it was lost
+SAME, JUDGED = 1e-9, 10  # the share for fewer vectors than this, which may be so even by chance
 UNTESTED = "every rotation gives this cosine: there is nothing to test"
 LENGTHS = (
-    "all vectors are of one length, and the test goes by lengths as the probe gave them: give the "
-    "vectors before they were normalised"
+    "the vectors are of one length, or nearly, and the test goes by lengths as a probe gives them: "
+    "give the vectors before they were normalised"
 )
 SLOW = 2.0  # seconds after which a bar is worth showing
 
@@ -48,8 +49,8 @@ def neighbours(
     part of the null. Phipson & Smyth 2010: the given vectors count as one draw.
 
     Lengths that differ more than normal vectors' do, as of probes with few and with many images,
-    make the test conservative; those of vectors that were normalised are lost, and there is no
-    p-value. See `analyses/benchmarks/permutation_levels.py`.
+    make the test conservative; those of vectors that were normalised, as CAVs are, are lost, and
+    there is no p-value. See `analyses/benchmarks/permutation_levels.py`.
 
     Who is near and what chance gives are asked among the concepts given: with other concepts beside
     it, a concept has other neighbours and other p-values.
@@ -76,12 +77,13 @@ def neighbours(
     space = directions_of(vectors, 3 if center else 2, "finding neighbours")
     k = min(k, len(space) - 1)
     places, cosines = _nearest(space.rows, k, center)
-    even = np.ptp(space.lengths) <= EVEN * space.lengths.max()
+    given = space.rows * space.lengths[:, None]
+    even = _are_even(given)
     why = "" if not draws else LENGTHS if even else UNTESTED
     chances = np.full(cosines.shape, np.nan)
     if draws and not even:
         order = space.order
-        rotation = _Rotation.of(space.rows[order] * space.lengths[order, None], center)
+        rotation = _Rotation.of(given[order], center)
         seeds = np.random.SeedSequence(seed).spawn(draws)
         drawn = ordered_map(lambda s: rotation.nearest(np.random.default_rng(s), k), seeds)
         null = np.stack(list(tqdm(drawn, "neighbours", draws, delay=SLOW, leave=False)))
@@ -90,6 +92,20 @@ def neighbours(
                 permutation_p(float(cosines[concept, r]), null[:, place, r]) for r in range(k)
             ]
     return _neighbour_table(space, places, cosines, chances, why)
+
+
+def _are_even(rows: Floats) -> bool:
+    """Whether lengths differ by much less than those of normal vectors of the same covariance.
+
+    The squared length of such a vector varies by 2 tr(S^2); of n vectors, tr(S^2) is estimated
+    without the bias tr(S)^2 / n.
+    """
+    count = len(rows)
+    sizes = np.linalg.svd(rows, compute_uv=False) ** 2 / count
+    varied = ((sizes**2).sum() - sizes.sum() ** 2 / count) / (1 + 1 / count)
+    share = EVEN if count >= JUDGED else SAME
+    rounding = SAME * sizes.sum() ** 2
+    return bool(np.var((rows**2).sum(axis=1), ddof=1) <= max(share * 2 * varied, rounding * SAME))
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,26 @@ def test_parallel_vectors_are_not_tested():
     assert found["note"].str.contains("nothing to test").all()
 
 
+def test_vectors_of_a_probe_are_tested_at_their_own_lengths():
+    weights = np.random.default_rng(3).normal(size=(12, 9))
+    wanted = neighbours(weights, 2, draws=99)
+    found = neighbours(make(weights, [str(i) for i in range(12)]), 2, draws=99)
+    pd.testing.assert_frame_equal(
+        found.drop(columns="category"), wanted.drop(columns="category"), atol=1e-12
+    )
+    assert found["p_value"].notna().all()
+
+
+def test_lengths_that_are_nearly_one_are_taken_for_lost():
+    """Normalised vectors that were averaged over a few draws, as CAVs are."""
+    rng = np.random.default_rng(4)
+    weights = rng.normal(size=(40, 16))
+    unit = weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    found = neighbours(unit * rng.uniform(0.9, 1, size=(40, 1)), 1, 19)
+    assert found["p_value"].isna().all()
+    assert found["note"].str.contains("of one length").all()
+
+
 def test_one_hot_vectors_are_not_tested_and_scale_changes_nothing():
     table = neighbours(np.eye(6), 2, draws=99)
     assert table[["p_value", "p_adjusted"]].isna().all(axis=None)
