@@ -265,4 +265,6 @@ def _short(value: Any) -> str:
         text = repr(value) if plain else f"a {type(value).__name__}"
     except ValueError:  # an integer of thousands of digits
         return "a very large number"
+    if "\n" in text:
+        return f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:80]}..."

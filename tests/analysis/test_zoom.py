@@ -235,7 +235,7 @@ def test_the_page_is_escaped():
     ("given", "said"),
     [
         ({"a": np.eye(4)}, "two networks or more"),
-        ([np.eye(4), np.eye(4)], "two networks or more, each by its name"),
+        ([np.eye(4), np.eye(4)], "networks is a dictionary; got a list"),
         ({"a": [], "b": np.eye(4)}, "a has no run"),
         ({"a": [np.eye(4), np.eye(4)], "b": np.ones((4, 2))}, "a run 1 and a run 2 are the same"),
         ({"a": np.eye(4), "b": np.eye(5)}, "a run 1 has 4 rows, b run 1 has 5 rows"),
