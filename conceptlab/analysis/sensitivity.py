@@ -196,7 +196,7 @@ def with_random(
     roles = Roles(draws, draws[:, None], draws, against, signs, shared=False)
     bundle = Bundle.of(np.concatenate([rows, null]))
     groups = (CavGroup(places, roles),) if len(places) else ()
-    return Cavs(vectors, bundle, groups, "pooled", 1.0)
+    return Cavs(vectors, bundle, groups, "pooled")
 
 
 def _null_rows(

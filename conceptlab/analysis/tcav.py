@@ -182,7 +182,7 @@ def _rows(name: str, cavs: Cavs, sums: Sums) -> pd.DataFrame:
             magnitude=_ratio(sums.up, sums.total)[roles.draws].mean(axis=1),
             sensitivity=sums.mean[roles.draws].mean(axis=1),
             effect=_ratio(statistic - null.mean(axis=1), spread),
-            p_value=prediction_p(statistic, null, cavs.inflation),
+            p_value=prediction_p(statistic, null, group.inflation),
             p_rank=_rank_p(own, balance),
             interval=list(zip(low.tolist(), high.tolist(), strict=True)),
             random_low=np.where(moved, lowest, np.nan),

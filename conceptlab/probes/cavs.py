@@ -43,10 +43,13 @@ class CavGroup:
     Args:
         places: (C,) their rows in the vectors.
         roles: the rows of the bundle that are theirs.
+        inflation: by how much the spread of random sets understates that of a concept's, which is
+            not drawn from the same finite pool.
     """
 
     places: Ints
     roles: Roles
+    inflation: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,12 @@ class Cavs:
         bundle: every single direction, at unit length.
         groups: which of them belong to what.
         form: 'pooled', 'positions' or 'flattened'.
-        inflation: by how much the spread of random sets understates that of a concept's, which is
-            not drawn from the same finite pool.
     """
 
     vectors: ConceptVectors
     bundle: Bundle
     groups: tuple[CavGroup, ...]
     form: str
-    inflation: float
 
     def __len__(self) -> int:
         """C, the number of concepts."""
@@ -156,6 +156,7 @@ def collect(
     weights, bias = np.zeros((len(sides), space.units)), np.zeros(len(sides))
     groups, first = [], 0
     for place, plan, found in zip(places, plans, trained, strict=True):
+        inflation = _inflation(len(pool), int(sizes[place[0]]), drawing) if apart else 1.0
         draws = plan.roles.draws
         weights[place] = found.bundle.sums(draws) / draws.shape[1]
         bias[place] = found.bias[draws].mean(axis=1)
@@ -163,15 +164,14 @@ def collect(
         table.loc[place, columns] = np.column_stack([found.accuracy, found.stability])
         table.loc[place, "chance"] = found.chance
         table.loc[place[found.chance], "note"] = CHANCE_NOTE
-        groups.append(CavGroup(place, plan.roles.after(first)))
+        groups.append(CavGroup(place, plan.roles.after(first), inflation))
         first += len(found.bundle)
     nothing = Bundle.of(np.zeros((0, space.units)))
     bundle = Bundle.joined([found.bundle for found in trained]) if trained else nothing
     vectors = ConceptVectors(
         weights, bias, table, "cav", space, provenance={**vars(drawing), **vars(settings)}
     )
-    inflation = _inflation(len(pool), largest, drawing) if apart else 1.0
-    return Cavs(vectors, bundle, tuple(groups), settings.form, inflation)
+    return Cavs(vectors, bundle, tuple(groups), settings.form)
 
 
 def _size(side: Side, most: int) -> int:
@@ -196,7 +196,7 @@ def _inflation(pool: int, size: int, drawing: Drawing) -> float:
     Sets of k out of a pool of M images vary by s^2 (1/k - 1/M) about the pool's mean; a set from
     elsewhere by s^2 (1/k + 1/M). A pair of such sets varies by 2 s^2 / k.
     """
-    if not size or drawing.against == COMPLEMENT:
+    if drawing.against == COMPLEMENT:
         return 1.0
     inside = 1 / size - 1 / pool
     outside = 1 / size + 1 / pool if drawing.against == RANDOM else 1 / size

@@ -159,7 +159,7 @@ def test_candidates_are_the_usable_ones_by_name_with_their_notes():
     noted = ConceptVectors(vectors.weights, vectors.bias, concepts, "cav", vectors.space)
     found = candidates(scenenet(), noted, None, "greedy", 7, False)
     assert found.table["note"].tolist() == ["few", "", "at chance"]
-    cavs = Cavs(noted, bundle=None, groups=(), form="pooled", inflation=1.0)
+    cavs = Cavs(noted, bundle=None, groups=(), form="pooled")
     again = candidates(scenenet(), cavs, "features.17", "greedy", 7, False)
     pd.testing.assert_frame_equal(again.table, found.table)
 

@@ -76,7 +76,7 @@ def test_vectors_without_counterparts_get_random_ones(model):
     assert_allclose(every[group.roles.draws[:, 0]], given.normalized.weights[[0, 2]], atol=1e-6)
     assert group.roles.null.shape == (1, 9, 1)
     assert not group.roles.shared
-    assert cavs.inflation == 1
+    assert cavs.groups[0].inflation == 1
     assert cavs.vectors is given
     own = cavs_of(model)
     assert with_random(model, images(), own, 9, (4, 0)) is own

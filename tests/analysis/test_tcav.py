@@ -156,7 +156,7 @@ def test_a_linear_network_has_closed_forms(linear, form):
             ])  # fmt: skip
             statistic = null.mean(axis=1) / null.std(axis=1, ddof=1)
             own = along[draws].mean() / spread
-            wanted = prediction_p(np.array([own]), statistic[None], cavs.inflation)[0]
+            wanted = prediction_p(np.array([own]), statistic[None], group.inflation)[0]
             assert row["p_value"] == pytest.approx(wanted, rel=2e-3)
             away = (own - statistic.mean()) / statistic.std(ddof=1)
             assert row["effect"] == pytest.approx(away, rel=2e-3)

@@ -265,7 +265,7 @@ def test_cavs_of_pictures_find_their_channel(model, form, classifier):
     assert cavs.vectors.concepts["n_train"].tolist() == [24, 20]
     assert (cavs.vectors.concepts["accuracy"] > 0.9).all()
     assert cavs.vectors.space.weights == model.fingerprint
-    assert cavs.inflation > 1
+    assert cavs.groups[0].inflation > 1
 
 
 def test_pictures_may_be_tensors_images_or_files(model, tmp_path):
@@ -310,7 +310,7 @@ def test_pictures_of_one_concept_against_another(model):
     assert found[0, 0] > 0.6
     assert found[0, 1] < -0.6
     assert not cavs.vectors.usable[1]
-    assert cavs.inflation > 1
+    assert cavs.groups[0].inflation > 1
 
 
 def test_chance_is_said_of_pictures(model, caplog):

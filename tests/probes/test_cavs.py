@@ -117,11 +117,11 @@ def test_inflation_is_that_of_sets_from_elsewhere():
             outputs(), [side("a", 0, k, np.arange(50, 50 + k))], POOL[:pool], table, space,
             drawing, Settings("difference", "pooled", 0.1), True,
         )  # fmt: skip
-        assert found.inflation == pytest.approx(wanted, rel=0.05)
-        assert found.inflation > 1.1
-    assert made([side("a", 0, 30)], apart=False).inflation == 1
+        assert found.groups[0].inflation == pytest.approx(wanted, rel=0.05)
+        assert found.groups[0].inflation > 1.1
+    assert made([side("a", 0, 30)], apart=False).groups[0].inflation == 1
     complement = Drawing("complement", 4, 20, 0, 0)
-    assert made([side("a", 0, 30, POOL)], complement).inflation == 1
+    assert made([side("a", 0, 30, POOL)], complement).groups[0].inflation == 1
 
 
 def test_null_permutations_are_each_concepts_own():
