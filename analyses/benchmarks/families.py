@@ -21,13 +21,13 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import timm
 import torch
 import torchvision
+from families_places import RIGHT, WRONG, Verdict, judged, made_legible, pictures
 from torch import Tensor, nn
 
-from conceptlab.models.grid import CLASS, first_tensor, to_grid
+from conceptlab.models.grid import CLASS, Form, first_tensor, to_grid
 from conceptlab.models.layout import layouts
 from conceptlab.models.places import Layout
 
@@ -83,13 +83,10 @@ FIRST = {
     "vit": 1, "vit_timm": 1, "deit": 2, "beit": 1, "pit": 1, "dino_reg": 5, "tnt": 1, "eva": 1,
     "xcit": 1, "cait": 1, "crossvit": 1, "convit": 1, "volo": 1, "coat": 1,
 }  # fmt: skip
-SPOTS = [(y, x) for y in (0.2, 0.5, 0.8) for x in (0.2, 0.5, 0.8)]
-WIDE = 0.2  # of the side is a spot
-LEAST = 0.3  # correlation of where spots and answers are, below which a place is wrong
 
 
 def build(spec: str, size: int) -> nn.Module:
-    """A network of random weights, none of them zero."""
+    """A network of the random weights that its library gives it."""
     source, _, name = spec.partition(":")
     torch.manual_seed(0)
     if source == "tv":
@@ -102,38 +99,7 @@ def build(spec: str, size: int) -> nn.Module:
             module = timm.create_model(name, img_size=size)
         except TypeError:
             module = timm.create_model(name)
-    for part in module.modules():  # blocks that begin as the identity answer to nothing
-        for name, own in part.named_parameters(recurse=False):
-            if name in ("weight", "gamma") and not own.any():
-                nn.init.normal_(own, std=0.1)
     return module.eval()
-
-
-def spots(size: int) -> Tensor:
-    """(10, 3, S, S) a picture, and it with a spot of another at one place after another."""
-    generator = torch.Generator().manual_seed(7)
-    base, other = torch.randn(2, 3, size, size, generator=generator)
-    pictures = base.repeat(1 + len(SPOTS), 1, 1, 1)
-    for row, (y, x) in enumerate(SPOTS, start=1):
-        top, left = (round((place - WIDE / 2) * size) for place in (y, x))
-        bottom, right = (round((place + WIDE / 2) * size) for place in (y, x))
-        pictures[row, :, top:bottom, left:right] = other[:, top:bottom, left:right]
-    return pictures
-
-
-def misplaced(grid: Tensor) -> float:
-    """Least correlation of rows and columns, of cells with the spots they answer to."""
-    change = (grid[1:] - grid[:1]).abs().double()
-    total = change.sum(dim=0, keepdim=True)
-    share = (change / total.clamp_min(1e-30)).mean(dim=1).numpy()
-    share = share / share.sum(axis=0).clip(1e-30)
-    height, width = share.shape[1:]
-    found = []
-    for way, places in ((0, np.arange(height)), (1, np.arange(width))):
-        centre = np.tensordot(np.array([spot[way] for spot in SPOTS]), share, axes=1)
-        lines = centre.mean(axis=1 - way)
-        found.append(np.corrcoef(lines, places)[0, 1] if np.ptp(lines) > 0 else 0.0)
-    return float(min(found))
 
 
 def as_documented(family: str, layer: str, raw: Tensor, grid: Tensor, layout: Layout) -> bool:
@@ -151,33 +117,62 @@ def as_documented(family: str, layer: str, raw: Tensor, grid: Tensor, layout: La
     return True
 
 
+class Checked:
+    """What a pass of `pictures` shows of the accepted layers of a network.
+
+    Args:
+        family: whose documented orders hold.
+        found: layouts of its layers.
+    """
+
+    def __init__(self, family: str, found: dict[str, Layout]) -> None:
+        self._family, self._found = family, found
+        self._last: tuple[Tensor, int, Form, Verdict] | None = None
+        self.wrong: list[str] = []
+        self.unjudged: list[str] = []
+        self.right: list[float] = []  # agreement of those whose places are right
+        self.vectors = 0
+
+    def look(self, layer: str, output: object) -> None:
+        """Check a layer's output."""
+        layout = self._found[layer]
+        if layout.form is None or layout.shape is None:
+            return
+        raw = first_tensor(output, layer)
+        grid = to_grid(raw, layout.form)
+        if not as_documented(self._family, layer, raw, grid, layout):
+            self.wrong.append(f"{layer}: values {layout.form}")
+        if min(layout.shape[1:]) < 2:
+            self.vectors += 1
+            return
+        verdict = self._verdict(raw, layout.form)
+        said = f"{layer}: places {verdict.agreement:.2f}, sure {verdict.sure:.2f}, {verdict.why}"
+        if verdict.says == RIGHT:
+            self.right.append(verdict.agreement)
+        else:
+            (self.wrong if verdict.says == WRONG else self.unjudged).append(said)
+
+    def _verdict(self, raw: Tensor, form: Form) -> Verdict:
+        """A block gives what its last part gave, and is judged with it."""
+        last = self._last
+        if last is None or raw is not last[0] or (raw._version, form) != last[1:3]:
+            self._last = raw, raw._version, form, judged(to_grid(raw, form))
+        return self._last[3]
+
+
 def tried(family: str, spec: str, size: int) -> dict:
     """What became of all layers of a network."""
     module, start = build(spec, size), time.process_time()
     found = layouts(module, torch.empty(1, 3, size, size))
     seconds = time.process_time() - start
-    wrong: list[str] = []
-
-    def hook(layer: str, _: nn.Module, __: object, output: object) -> None:
-        layout = found[layer]
-        if layout.form is None:
-            return
-        raw = first_tensor(output, layer)
-        grid = to_grid(raw, layout.form)
-        if not as_documented(family, layer, raw, grid, layout):
-            wrong.append(f"{layer}: values {layout.form}")
-        if layout.shape[1] > 2:
-            least = misplaced(grid)
-            if least < LEAST:
-                wrong.append(f"{layer}: places {least:.2f}")
-
     named = {name: part for name, part in module.named_modules() if name in found}
+    checked = Checked(family, found)
     handles = [
-        part.register_forward_hook(lambda m, i, o, layer=name: hook(layer, m, i, o))
+        part.register_forward_hook(lambda m, i, o, layer=name: checked.look(layer, o))
         for name, part in named.items()
     ]
     with torch.no_grad():
-        module(spots(size))
+        made_legible(module)(pictures(size))
     for handle in handles:
         handle.remove()
     own = {layer: layout for layer, layout in found.items() if not layer.endswith(CLASS)}
@@ -188,9 +183,13 @@ def tried(family: str, spec: str, size: int) -> dict:
         "size": size,
         "layers": len(own),
         "accepted": len(own) - len(refused),
+        "vectors": checked.vectors,
+        "right": len(checked.right),
+        "least": min(checked.right, default=None),
+        "wrong": checked.wrong,
+        "unjudged": checked.unjudged,
         "refused": dict(Counter(refused.values())),
         "refused_layers": {k: type(named[k]).__name__ for k in refused},
-        "wrong": wrong,
         "seconds": round(seconds, 1),
     }
 
@@ -227,21 +226,32 @@ def main() -> None:
             with options.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             show(row)
-    print("\nfamily            size layers accepted wrong")
+    total(done)
+
+
+def total(done: list[dict]) -> None:
+    """The table, and the families by what became of them."""
+    print("\nfamily            size layers accepted       vectors right wrong not judged  least")
     for row in done:
         show(row)
-    right = {row["family"] for row in done} - {row["family"] for row in done if row["wrong"]}
-    print(f"{len(right)} of {len({row['family'] for row in done})} families right")
+    every = {row["family"] for row in done}
+    wrong = {row["family"] for row in done if row["wrong"]}
+    unjudged = {row["family"] for row in done if row["unjudged"]} - wrong
+    print(f"{len(every)} families: {len(every - wrong - unjudged)} right in every accepted layer, "
+          f"{len(unjudged)} right in all that could be judged, {len(wrong)} wrong")  # fmt: skip
 
 
 def show(row: dict) -> None:
     """One line."""
-    share = row["accepted"] / row["layers"]
+    share, least = row["accepted"] / row["layers"], row["least"]
     print(
-        f"{row['family']:<16} {row['size']:>5} {row['layers']:>6} {row['accepted']:>5}"
-        f" {share:>4.0%} {len(row['wrong']):>5}  {row['seconds']:>6} s",
+        f"{row['family']:<16} {row['size']:>5} {row['layers']:>6} {row['accepted']:>8}"
+        f" {share:>4.0%} {row['vectors']:>8} {row['right']:>5} {len(row['wrong']):>5}"
+        f" {len(row['unjudged']):>10}  {'' if least is None else f'{least:.3f}':>5}"
+        f"  {row['seconds']:>5} s",
         row["refused"],
         row["wrong"][:3],
+        row["unjudged"][:3],
         flush=True,
     )
 
