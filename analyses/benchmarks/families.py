@@ -1,11 +1,11 @@
-"""Layouts of all layers of many families of networks, against their own outputs and moved spots.
+"""Layouts of all layers of many families of networks, against their own outputs and their places.
 
-Each family's network has random weights; all its layers are tried, at its own size and at an odd
-one. Values: every accepted grid is held against the module's own output in the order that its
-library documents, written down by hand in `LAST` and `FIRST`; where a family that is not in them
-has units last, places alone tell. Places: a
-spot of the picture is changed at nine places, and the answers of the grid's cells, as shares among
-the nine, have to lie where the spots are.
+All layers of a network of each family are measured by `layouts`, at its own size and of some at an
+odd one, with the random weights that its library gives it. Each accepted grid is then judged twice.
+Values: it has to be the module's own output in the order that its library documents, written down
+by hand in `LAST` and `FIRST`; where a family that is not in them has units last, places alone tell.
+Places: each of its cells has to answer where it lies in the picture (`families_places`). Layers
+that answer nowhere in particular are counted as not judged, never as right; vectors have no places.
 
     python analyses/benchmarks/families.py [--only resnet,swin] [--out FILE.jsonl]
 
@@ -33,14 +33,14 @@ from conceptlab.models.places import Layout
 
 #: Family, its network (tv: of torchvision, else of timm), and sizes.
 FAMILIES = """
-swin tv:swin_t 128 | swin2 tv:swin_v2_t 128 | hiera timm:hiera_tiny_224 128
+swin tv:swin_t 128 113 | swin2 tv:swin_v2_t 128 | hiera timm:hiera_tiny_224 128
 mixer timm:mixer_s32_224 224 | mvit2 timm:mvitv2_tiny 128 | pit timm:pit_ti_224 224
 levit timm:levit_128s 224 | xcit timm:xcit_nano_12_p16_224 112
 vit_timm timm:vit_tiny_patch16_224 112 | deit timm:deit_tiny_distilled_patch16_224 112
 mobilevit timm:mobilevit_xxs 128 | mobilevit2 timm:mobilevitv2_050 128
 coatnet timm:coatnet_nano_rw_224 128 | maxvit tv:maxvit_t 224 | cait timm:cait_xxs24_224 112
 beit timm:beit_base_patch16_224 96 | eva timm:eva02_tiny_patch14_224 112
-crossvit timm:crossvit_tiny_240 240 | twins timm:twins_svt_small 128 | pvt2 timm:pvt_v2_b0 128
+crossvit timm:crossvit_tiny_240 240 | twins timm:twins_svt_small 128 | pvt2 timm:pvt_v2_b0 128 97
 convit timm:convit_tiny 112 | volo timm:volo_d1_224 128 | gcvit timm:gcvit_xxtiny 224
 nest timm:nest_tiny 224 | tnt timm:tnt_s_legacy_patch16_224 112
 visformer timm:visformer_tiny 128 | edgenext timm:edgenext_xx_small 128
@@ -51,13 +51,13 @@ poolformer timm:poolformer_s12 128 | focalnet timm:focalnet_tiny_srf 128
 davit timm:davit_tiny 128 | efficientvit timm:efficientvit_b0 128
 efficientvit_m timm:efficientvit_m0 224 | tinyvit timm:tiny_vit_5m_224 224
 coat timm:coat_lite_tiny 128 | dino_reg timm:vit_small_patch14_reg4_dinov2 112
-alexnet tv:alexnet 160 | vgg tv:vgg11 100 | resnet tv:resnet18 224 128
+alexnet tv:alexnet 160 | vgg tv:vgg11 100 | resnet tv:resnet18 224 128 97
 wide_resnet tv:wide_resnet50_2 64 | resnext tv:resnext50_32x4d 96
-densenet tv:densenet121 96 | googlenet tv:googlenet 128 | inception3 tv:inception_v3 128
-squeezenet tv:squeezenet1_1 224 129 | mobilenet2 tv:mobilenet_v2 160
+densenet tv:densenet121 96 | googlenet tv:googlenet 128 | inception3 tv:inception_v3 203
+squeezenet tv:squeezenet1_1 224 129 | mobilenet2 tv:mobilenet_v2 160 75
 mobilenet3 tv:mobilenet_v3_small 224 160 | mnasnet tv:mnasnet0_5 160
 shufflenet tv:shufflenet_v2_x0_5 224 160 | efficientnet tv:efficientnet_b0 160
-regnet tv:regnet_x_400mf 160 | convnext tv:convnext_tiny 96
+regnet tv:regnet_x_400mf 160 101 | convnext tv:convnext_tiny 96
 timm_resnet timm:resnet10t 176 | seresnet timm:seresnet50 96 | ecaresnet timm:ecaresnet26t 128
 resnest timm:resnest14d 128 | res2net timm:res2net50_26w_4s 96 | skresnet timm:skresnet18 128
 dpn timm:dpn48b 128 | dla timm:dla46_c 128 | vovnet timm:ese_vovnet19b_slim_dw 128
@@ -67,7 +67,7 @@ nfnet timm:nf_regnet_b0 128 | cspnet timm:cspresnet50 96 | darknet timm:cspdarkn
 regnety timm:regnety_002 160 | gernet timm:gernet_s 128 | xception timm:legacy_xception 128
 selecsls timm:selecsls42 128 | hardcorenas timm:hardcorenas_a 128 | fbnet timm:fbnetc_100 128
 mixnet timm:mixnet_s 128 | convnextv2 timm:convnextv2_atto 128
-convmixer timm:convmixer_768_32 48 | inception4 timm:inception_v4 128
+convmixer timm:convmixer_768_32 48 | inception4 timm:inception_v4 203
 lraspp tv:lraspp_mobilenet_v3_large 128 | deeplab tv:deeplabv3_mobilenet_v3_large 128
 fcn tv:fcn_resnet50 64
 """

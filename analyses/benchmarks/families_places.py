@@ -22,11 +22,12 @@ from torch import Tensor, nn
 NOISES = 2  # of each picture
 UNITS = 48  # of a layer are looked at, evenly spaced, where it has more
 FAINT = 1e-4  # deviation of the noise; the pictures' is 1
-RIM = 0.05  # of a kernel's weights but the middle one
+NEARLY_DEAD = 0.1  # of the mean answer: units below it count less
+RIM = 0.02  # of a kernel's weights but the middle one
 ALIKE = 4.0  # times queries and keys
 SURE = 0.8  # correlation of two pictures' centres from which on these can be relied upon
 LEAST = 0.8  # of centres and places, along rows and columns, where a grid is right
-CROSS = 0.3  # of the centres' rows with the places' columns, at most
+CROSS = 0.5  # of the centres' rows with the places' columns, at most
 
 Centres = NDArray[np.float64]
 
@@ -52,12 +53,16 @@ class Verdict(NamedTuple):
 def made_legible(module: nn.Module) -> nn.Module:
     """The network itself, with weights of the same code by which places can be read."""
     generator = torch.Generator().manual_seed(1)
-    for name, own in module.named_parameters():  # gains that begin as zero answer to nothing
-        if not (name.endswith("bias") or own.any()):
+    for name, own in module.named_parameters():
+        if name.rpartition(".")[2] == "bias":
+            own.data.zero_()  # it may drown the picture, block after block
+        elif not own.any():  # blocks that begin as the identity answer to nothing
             own.data = 0.1 * torch.randn(own.shape, generator=generator)
     for part in module.modules():
         if isinstance(part, nn.Conv2d) and part.weight.shape[2:].numel() > 1:
             _gather(part)
+        if isinstance(part, nn.BatchNorm2d) and part.affine:
+            part.weight.data.fill_(1.0)
         _attend_to_alike(part)
     return module.double().eval()
 
@@ -110,6 +115,7 @@ def centres(grid: Tensor) -> Centres:
     change = (halves[:, 1:] - halves[:, :1]).unflatten(1, (NOISES, 3)).square().sum(dim=1)
     floor = (1e-13 * halves.square().mean().sqrt()) ** 2
     units = change[:, :1].mean(dim=(3, 4), keepdim=True)  # each counts as much as another
+    units = units.clamp_min(NEARLY_DEAD * units.mean(dim=2, keepdim=True))
     own = torch.where(units > floor, change / units, 0.0).mean(dim=2)
     own = own.where(own[:, :1] > 1e-9, torch.nan)
     return (own[:, 1:] / own[:, :1]).numpy()

@@ -50,7 +50,7 @@ FAULTS = {
 def test_a_deep_network_is_right(places, answers):
     verdict = places.judged(answers)
     assert verdict.says == places.RIGHT
-    assert verdict.agreement > 0.99
+    assert verdict.agreement > 0.95
 
 
 @pytest.mark.parametrize("fault", FAULTS)
