@@ -24,7 +24,7 @@ from pathlib import Path
 import timm
 import torch
 import torchvision
-from families_places import RIGHT, WRONG, Verdict, judged, made_legible, pictures
+from families_places import NOISES, RIGHT, WRONG, Verdict, judged, made_legible, pictures
 from torch import Tensor, nn
 
 from conceptlab.models.grid import CLASS, Form, first_tensor, to_grid
@@ -83,6 +83,7 @@ FIRST = {
     "vit": 1, "vit_timm": 1, "deit": 2, "beit": 1, "pit": 1, "dino_reg": 5, "tnt": 1, "eva": 1,
     "xcit": 1, "cait": 1, "crossvit": 1, "convit": 1, "volo": 1, "coat": 1,
 }  # fmt: skip
+MORE_NOISES = 10  # where some layers could not be judged
 
 
 def build(spec: str, size: int) -> nn.Module:
@@ -126,7 +127,7 @@ class Checked:
     """
 
     def __init__(self, family: str, found: dict[str, Layout]) -> None:
-        self._family, self._found = family, found
+        self._family, self.found = family, found
         self._last: tuple[Tensor, int, Form, Verdict] | None = None
         self.wrong: list[str] = []
         self.unjudged: list[str] = []
@@ -135,7 +136,7 @@ class Checked:
 
     def look(self, layer: str, output: object) -> None:
         """Check a layer's output."""
-        layout = self._found[layer]
+        layout = self.found[layer]
         if layout.form is None or layout.shape is None:
             return
         raw = first_tensor(output, layer)
@@ -160,21 +161,30 @@ class Checked:
         return self._last[3]
 
 
+def look(module: nn.Module, checked: Checked, batch: Tensor) -> Checked:
+    """Check all layers in one pass."""
+    handles = [
+        part.register_forward_hook(lambda m, i, o, layer=name: checked.look(layer, o))
+        for name, part in module.named_modules()
+        if name in checked.found
+    ]
+    with torch.no_grad():
+        module(batch)
+    for handle in handles:
+        handle.remove()
+    return checked
+
+
 def tried(family: str, spec: str, size: int) -> dict:
     """What became of all layers of a network."""
     module, start = build(spec, size), time.process_time()
     found = layouts(module, torch.empty(1, 3, size, size))
     seconds = time.process_time() - start
-    named = {name: part for name, part in module.named_modules() if name in found}
-    checked = Checked(family, found)
-    handles = [
-        part.register_forward_hook(lambda m, i, o, layer=name: checked.look(layer, o))
-        for name, part in named.items()
-    ]
-    with torch.no_grad():
-        made_legible(module)(pictures(size))
-    for handle in handles:
-        handle.remove()
+    made_legible(module)
+    for noises in (NOISES, MORE_NOISES):
+        checked = look(module, Checked(family, found), pictures(size, noises=noises))
+        if not checked.unjudged:
+            break
     own = {layer: layout for layer, layout in found.items() if not layer.endswith(CLASS)}
     refused = {k: v.reason for k, v in own.items() if v.form is None}
     return {
@@ -189,7 +199,7 @@ def tried(family: str, spec: str, size: int) -> dict:
         "wrong": checked.wrong,
         "unjudged": checked.unjudged,
         "refused": dict(Counter(refused.values())),
-        "refused_layers": {k: type(named[k]).__name__ for k in refused},
+        "refused_layers": {k: type(module.get_submodule(k)).__name__ for k in refused},
         "seconds": round(seconds, 1),
     }
 

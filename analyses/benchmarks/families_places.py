@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-NOISES = 2  # of each picture
+NOISES = 2  # of each picture, enough for most networks
 UNITS = 48  # of a layer are looked at, evenly spaced, where it has more
 FAINT = 1e-4  # deviation of the noise; the pictures' is 1
 NEARLY_DEAD = 0.1  # of the mean answer: units below it count less
@@ -81,10 +81,13 @@ def _gather(conv: nn.Conv2d) -> None:
 def _attend_to_alike(attention: nn.Module) -> None:
     """Keys that are the queries, of a scale by which the likest tokens are told apart."""
     weights = dict(attention.named_parameters())
+    size = getattr(attention, "key_dim", None)  # given where each head has its own three by itself
     for name in ("qkv.weight", "to_qkv.weight", "in_proj_weight"):
-        if name in weights and weights[name].ndim == 2 and len(weights[name]) % 3 == 0:
-            query, key, _ = weights[name].data.chunk(3)
-            key.copy_(query.mul_(ALIKE))
+        if name in weights and weights[name].ndim == 2:
+            heads = attention.num_heads if size else 1
+            rows = weights[name].data.unflatten(0, (heads, -1))
+            keys = size or rows.shape[1] // 3
+            rows[:, keys : 2 * keys] = rows[:, :keys].mul_(ALIKE)
     for name, parts in (("k.weight", 1), ("kv.weight", 2)):
         if name in weights and "q.weight" in weights:
             query, key = weights["q.weight"].data, weights[name].data.chunk(parts)[0]
@@ -92,14 +95,14 @@ def _attend_to_alike(attention: nn.Module) -> None:
                 key.copy_(query.mul_(ALIKE))
 
 
-def pictures(size: int, channels: int = 3) -> Tensor:
-    """(2 * (1 + 3 * NOISES), C, S, S) two pictures, each with its changes after it."""
+def pictures(size: int, channels: int = 3, noises: int = NOISES) -> Tensor:
+    """(2 * (1 + 3 * noises), C, S, S) two pictures, each with its changes after it."""
     generator = torch.Generator().manual_seed(7)
     ramp = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     every = torch.ones(size, size, dtype=torch.float64)
     shades = torch.stack([every, ramp.sqrt()[:, None] * every, ramp.sqrt()[None] * every])
-    shape = (2, 1 + NOISES, channels, size, size)
-    base, noise = torch.randn(shape, generator=generator, dtype=torch.float64).split([1, NOISES], 1)
+    shape = (2, 1 + noises, channels, size, size)
+    base, noise = torch.randn(shape, generator=generator, dtype=torch.float64).split([1, noises], 1)
     changes = FAINT * noise[:, :, None] * shades[:, None]
     return torch.cat([base, base + changes.flatten(1, 2)], dim=1).flatten(0, 1)
 
@@ -111,8 +114,8 @@ def centres(grid: Tensor) -> Centres:
         grid: (pictures, K, H, W) outputs for `pictures`.
     """
     step = -(-grid.shape[1] // UNITS)
-    halves = grid[:, ::step].detach().double().unflatten(0, (2, 1 + 3 * NOISES))
-    change = (halves[:, 1:] - halves[:, :1]).unflatten(1, (NOISES, 3)).square().sum(dim=1)
+    halves = grid[:, ::step].detach().double().unflatten(0, (2, -1))
+    change = (halves[:, 1:] - halves[:, :1]).unflatten(1, (-1, 3)).square().sum(dim=1)
     floor = (1e-13 * halves.square().mean().sqrt()) ** 2
     units = change[:, :1].mean(dim=(3, 4), keepdim=True)  # each counts as much as another
     units = units.clamp_min(NEARLY_DEAD * units.mean(dim=2, keepdim=True))
