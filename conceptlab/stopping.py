@@ -4,7 +4,6 @@ Python drops an exception that is raised inside a destructor or the callback of 
 and a signal may arrive just there. Such a one is raised again a moment later.
 """
 
-import _thread
 import signal
 import sys
 import threading
@@ -47,7 +46,8 @@ class Ending:
         """Raise again what Python dropped: the handler of the signal runs once more, soon."""
         if number == signal.SIGTERM:
             signal.signal(number, self.ask)
-        self.timer = threading.Timer(SOON, _thread.interrupt_main, [number])
+        main = threading.main_thread().ident or 0
+        self.timer = threading.Timer(SOON, signal.pthread_kill, [main, number])  # wakes a wait too
         self.timer.daemon = True
         self.timer.start()
 
