@@ -67,7 +67,8 @@ def check_seal(path: Path) -> None:
     ranges, wanted, around = _content(path, text)
     size = path.stat().st_size
     if size != wanted:
-        raise DamagedError(f"{path} is truncated ({size} of {wanted} bytes)")
+        what = "is truncated" if size < wanted else "has grown since it was sealed"
+        raise DamagedError(f"{path} {what} ({size} of {wanted} bytes)")
     if _checksum(path, ranges, size) != around:
         where = " around its arrays" if ranges else ""
         raise DamagedError(f"{path} is damaged{where}")

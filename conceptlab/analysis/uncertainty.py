@@ -112,8 +112,11 @@ def similarity_intervals(distribution: Distribution, level: float = 0.95) -> pd.
         count += np.outer(known, known)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.sqrt(np.maximum(second - first**2 / count, 0.0) / (count - 1))
-    reach = student.ppf((1 + level) / 2, np.maximum(count - 1, 1)) * spread
     noise, length = _noise(draws), np.linalg.norm(weights, axis=1)
+    # draws are longer than the fit by their noise, so that its products move their cosines less
+    longer = np.sqrt(1 + np.diagonal(noise) / length**2)
+    reach = student.ppf((1 + level) / 2, np.maximum(count - 1, 1)) * spread
+    reach *= np.outer(longer, longer)
     low, high = (
         _corrected(np.tanh(bound) * np.outer(length, length), weights, noise)
         for bound in (fitted - reach, fitted + reach)

@@ -39,7 +39,7 @@ def require_classifier(name: str) -> None:
 
 
 def fit_in_samples(
-    gram: NDArray[Any], index: Ints, labels: Floats, classifier: str, penalty: float
+    gram: NDArray[Any], index: Ints, labels: Floats, classifier: str, penalty: float | Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Solve P problems, each over n of S samples, for the coefficients of the samples.
 
@@ -48,7 +48,7 @@ def fit_in_samples(
         index: (P, n) the samples of each problem; a sample may stand there twice.
         labels: (n,) 1 or -1, the same for all.
         classifier: see the module.
-        penalty: see the module.
+        penalty: see the module; one for all, or (P,) one for each.
 
     Returns:
         (P, n) coefficients a, (P,) biases b: f(x) = sum_i a_i x_i.x + b; and (P,) lengths ||w||.
@@ -58,14 +58,30 @@ def fit_in_samples(
         return _difference(gram, index, labels)
     found, bias, squares = np.zeros(index.shape), np.zeros(len(index)), np.zeros(len(index))
     kind = CLASSIFIERS.index(classifier)
+    penalties = np.broadcast_to(np.asarray(penalty, dtype=np.float64), len(index))
 
     def part(start: int) -> None:
         own = slice(start, start + TOGETHER)
-        _solve(gram, index[own], labels, kind, penalty, found[own], bias[own], squares[own])
+        _solve(gram, index[own], labels, kind, penalties[own], found[own], bias[own], squares[own])
 
     for _ in ordered_map(part, range(0, len(index), TOGETHER)):
         pass
     return found, bias, np.sqrt(squares)
+
+
+@njit(nogil=True, cache=True)
+def spreads(gram, index):
+    """(P,) mean squared distance of each problem's samples (P, n) from their mean."""
+    problems, n = index.shape
+    found = np.empty(problems)
+    for p in range(problems):
+        own, every = 0.0, 0.0
+        for i in range(n):
+            own += gram[index[p, i], index[p, i]]
+            for j in range(n):
+                every += gram[index[p, i], index[p, j]]
+        found[p] = own / n - every / n**2
+    return found
 
 
 def fit_in_features(
@@ -156,6 +172,7 @@ def _solve(gram, index, labels, kind, penalty, coefficients, bias, squares):
     decide, new = np.empty(n), np.empty(n)
     root, scaled, a = np.empty(n), np.empty(n), np.empty(n)
     for p in range(problems):
+        decay = penalty[p]
         for i in range(n):
             for j in range(n):
                 kernel[i, j] = gram[index[p, i], index[p, j]]
@@ -170,7 +187,7 @@ def _solve(gram, index, labels, kind, penalty, coefficients, bias, squares):
             for i in range(n):
                 for j in range(n):
                     matrix[i, j] = root[i] * kernel[i, j] * root[j]
-                matrix[i, i] += penalty
+                matrix[i, i] += decay
             lower = np.linalg.cholesky(matrix)
             _substitute(lower, scaled)
             weight = root.copy()
@@ -181,7 +198,7 @@ def _solve(gram, index, labels, kind, penalty, coefficients, bias, squares):
             share = 1.0
             while True:  # rarely more than once: Newton from afar may overshoot
                 inner = np.dot(kernel, a)
-                now = penalty / 2 * np.dot(a, inner)
+                now = decay / 2 * np.dot(a, inner)
                 moved = 0.0
                 for i in range(n):
                     new[i] = inner[i] + b

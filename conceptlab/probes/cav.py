@@ -53,9 +53,10 @@ class CavProbe(BaseProbe):
             with fewer has sets of about as many as it has.
         redraws: times that a concept's images are drawn anew (bootstrap), for stability and
             intervals.
-        penalty: of the squared weights, where the mean squared length of a sample is 1. A small one
-            follows single images: vectors are less stable, and images of a concept that vary more
-            than random ones then pass for an effect more often than tests say.
+        penalty: of the squared weights, where the samples that are told apart have a mean squared
+            distance of 1 from their mean. A small one follows single images: vectors are less
+            stable, and images of a concept that vary more than random ones then pass for an effect
+            more often than tests say.
         min_examples: concepts that fewer training images show (or, where a counterpart is theirs,
             do not show) get no vector, and say so.
         label_size: side of the label maps, which decides no score here but which store is read.

@@ -17,6 +17,7 @@ from conceptlab.numerics.classifiers import (
     fit_in_features,
     fit_in_samples,
     require_classifier,
+    spreads,
 )
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.probes.bundle import Bundle
@@ -176,6 +177,11 @@ def _features(samples: Samples, rows: Ints, form: str) -> NDArray[np.float32]:
     return x
 
 
+def _penalty(spread: Any, settings: Settings) -> Any:
+    """The penalty in units of each problem's own spread, so that no other problem moves it."""
+    return np.maximum(settings.penalty * spread, SMALLEST)
+
+
 def _in_samples(
     x: NDArray[np.float32],
     gram: NDArray[Any],
@@ -188,7 +194,7 @@ def _in_samples(
     index = np.hstack(sides)
     labels = np.repeat([1.0, -1.0], size)
     coefficients, bias, length = fit_in_samples(
-        gram, index, labels, settings.classifier, settings.penalty
+        gram, index, labels, settings.classifier, _penalty(spreads(gram, index), settings)
     )
     safe = np.where(length > 0, length, 1.0)
     bundle = Bundle.combining(x, index, coefficients / safe[:, None])
@@ -197,9 +203,9 @@ def _in_samples(
         """(P, 2h) decisions on held-out places of both sides, learned on the others."""
         own = np.hstack([sides[0][pairs][:, learn], sides[1][pairs][:, learn]])
         rest = np.hstack([sides[0][pairs][:, held], sides[1][pairs][:, held]])
-        a, b, _ = fit_in_samples(
-            gram, own, np.repeat([1.0, -1.0], len(learn)), settings.classifier, settings.penalty
-        )
+        labels = np.repeat([1.0, -1.0], len(learn))
+        penalty = _penalty(spreads(gram, own), settings)
+        a, b, _ = fit_in_samples(gram, own, labels, settings.classifier, penalty)
         between = gram[own[:, :, None], rest[:, None, :]].astype(np.float64)
         decisions: Floats = np.einsum("pn,pnh->ph", a, between) + b[:, None]
         return decisions
@@ -292,11 +298,15 @@ def _by_position(samples: Samples, plan: Plan, settings: Settings) -> Trained:
     def solved(first: Ints, second: Ints) -> tuple[Floats, float]:
         if moments is not None:
             up, down = (moments[side].sum(axis=0, dtype=np.float64) for side in (first, second))
-            return fit_by_moments(up + down, up[-1] - down[-1], settings.penalty)
-        both = x[np.concatenate([first, second])].reshape(-1, x.shape[2])
-        both = both.astype(np.float64) if settings.fine else both
+            both = up + down
+            average = both[-1, :-1] / both[-1, -1]
+            spread = np.trace(both[:-1, :-1]) / both[-1, -1] - average @ average
+            return fit_by_moments(both, up[-1] - down[-1], _penalty(spread, settings))
+        own = x[np.concatenate([first, second])].reshape(-1, x.shape[2])
+        own = own.astype(np.float64) if settings.fine else own
         labels = np.repeat([1.0, -1.0], [len(s) * x.shape[1] for s in (first, second)])
-        return fit_in_features(both, labels, settings.classifier, settings.penalty)
+        spread = own.var(axis=0, dtype=np.float64).sum()
+        return fit_in_features(own, labels, settings.classifier, _penalty(spread, settings))
 
     def judged(pairs: Ints, learn: Ints, held: Ints) -> Floats:
         found = []

@@ -147,3 +147,18 @@ def test_random_sets_are_the_same_beside_concepts_of_more_pictures(network):
     table = both.vectors.concepts.loc[1], alone.vectors.concepts.loc[0]
     for column in ("examples", "accuracy", "stability"):
         assert table[0][column] == pytest.approx(table[1][column], rel=1e-4)
+
+
+@pytest.mark.parametrize("form", ["pooled", "positions", "flattened"])
+@pytest.mark.parametrize("classifier", ["ridge", "logistic"])
+def test_cavs_are_the_same_beside_a_concept_far_from_all_else(network, form, classifier):
+    """Its pictures are ten times as bright: a penalty in units of all samples felt that."""
+
+    def learned(**concepts):
+        how = {"examples": 12, "counterparts": 4, "redraws": 1, "form": form}
+        given = network, concepts, noise(40, 32, 9)
+        return cl.picture_cavs(*given, layer="1", classifier=classifier, **how).vectors
+
+    own, bright = noise(12, 32, 1) + 0.3, 10 * noise(12, 32, 2)
+    both, alone = learned(own=own, bright=bright), learned(own=own)
+    np.testing.assert_allclose(both.weights[0], alone.weights[0], atol=1e-3)
