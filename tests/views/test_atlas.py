@@ -355,7 +355,8 @@ def test_who_wants_no_motion_gets_none(written, tmp_path):
         shown.focus()
         page.press("+")
         page.until(f"{CANVAS}.dataset.scale > {first * 1.59}")
-        assert {float(s) for s in page.ask("seen")} == {float(shown.state("scale"))}
+        last = float(shown.state("scale"))  # a late icon may draw the first scale once more
+        assert {last} <= {float(s) for s in page.ask("seen")} <= {first, last}
 
 
 @needs_browser
