@@ -45,9 +45,11 @@ def in_colours(image: Image.Image, channels: int = 3) -> Image.Image:
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
 
     Raises:
-        InputError: real or 32-bit whole numbers, of which nobody knows which is white; a picture
-            that cannot be decoded; another number of channels.
+        InputError: no PIL image; real or 32-bit whole numbers, of which nobody knows which is
+            white; a picture that cannot be decoded; another number of channels.
     """
+    if not isinstance(image, Image.Image):
+        raise InputError(f"a picture is a PIL image, as PIL.Image.open gives; got {image!r:.60}")
     if channels not in MODES:
         raise InputError(f"pictures have 1, 3 or 4 channels, grey, RGB or RGBA; got {channels}")
     try:

@@ -126,3 +126,9 @@ def test_an_object_whose_file_breaks_off():
     Image.fromarray(RNG.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(file, "PNG")
     with pytest.raises(InputError, match="cannot be decoded"):
         in_colours(Image.open(io.BytesIO(file.getvalue()[:4000])))
+
+
+@pytest.mark.parametrize("given", ["a/picture.png", None, GREY], ids=["path", "none", "array"])
+def test_what_is_no_picture(given):
+    with pytest.raises(InputError, match="a picture is a PIL image.*got"):
+        in_colours(given)
