@@ -20,6 +20,7 @@ def test_without_timm_the_extra_is_named(monkeypatch):
         load_model("timm:vit_tiny_patch16_224")
 
 
+@pytest.mark.slow
 def test_a_vision_transformer_is_a_grid_without_its_class_token():
     model = load_model("timm:vit_tiny_patch16_224", untrained=True)
     table = model.layers().set_index("layer")

@@ -130,5 +130,5 @@ def test_an_object_whose_file_breaks_off():
 
 @pytest.mark.parametrize("given", ["a/picture.png", None, GREY], ids=["path", "none", "array"])
 def test_what_is_no_picture(given):
-    with pytest.raises(InputError, match="a picture is a PIL image.*got"):
+    with pytest.raises(InputError, match=r"a picture is a PIL image.*got"):
         in_colours(given)

@@ -51,6 +51,7 @@ def fitted(toy, scattered):
     return make
 
 
+@pytest.mark.slow
 def test_a_segmentation_draw_is_the_optimum_of_its_images_counted_as_drawn(fitted):
     probe, acts, data = fitted("segment", noise=1.5)
     penalty = probe.vectors.concepts["penalty"].to_numpy()

@@ -13,12 +13,57 @@ from conceptlab.analysis.compare import compare
 from conceptlab.errors import InputError
 from conceptlab.study.comparison import require_references
 from conceptlab.study.run import run_study
-from conceptlab.study.settings import CompareSettings
+from conceptlab.study.settings import (
+    AtlasSettings,
+    ClassifySettings,
+    CompareSettings,
+    DataSettings,
+    DissectSettings,
+    LookSettings,
+    ModelSettings,
+    ResampleSettings,
+    SegmentSettings,
+    Study,
+    TcavSettings,
+)
 from conceptlab.study.studyfile import read_study
 from tests.analysis.wordnet_files import write_wordnet
 
 PLACES = [("scenenet", "features.8"), ("scenenet", "features.17"),
           ("scenenet-second", "features.17"), ("sceneres", "stages.2")]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """The run folder of a small study of two networks; tests add to it and change nothing."""
+    place = tmp_path_factory.mktemp("studied")
+    study = Study(
+        DataSettings("scenes:n=60"),
+        tuple(
+            ModelSettings(f"builtin:{name}", layers, name, name.removesuffix("-second"))
+            for name, layers in (
+                ("scenenet", ("features.8", "features.17")), ("scenenet-second", ("features.17",)),
+                ("sceneres", ("stages.2",)),
+            )
+        ),
+        dissect=DissectSettings(permutations=0),
+        segment=SegmentSettings(sizes=(2,), shuffle_control=False),
+        classify=ClassifySettings(sizes=(2,), shuffle_control=False),
+        resample=ResampleSettings(draws=3),
+        compare=CompareSettings(
+            untrained=False, draws=20, arithmetic=("grass - green", "sky - blue")
+        ),
+        tcav=TcavSettings(
+            classes=("street", "kitchen"), images=6, random=6, examples=10, redraws=2, erase=2
+        ),
+        look=LookSettings(units=2, count=3, fields=1, steps=4, exemplars=16),
+        atlas=AtlasSettings(
+            enabled=True, classes=("street",), method="tsne", per_image=3, grids=(3, 6),
+            least=2,
+        ),
+    )  # fmt: skip
+    run_study(study, place / "run", cache=place / "cache")
+    return place / "run"
 
 
 @pytest.fixture
@@ -124,6 +169,7 @@ def test_the_report_has_them_and_says_when_measures_are_adequate(studied):
         assert text in page, text
 
 
+@pytest.mark.slow
 def test_another_run_does_nothing_anew_but_what_changed(studied, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(studied, run)
@@ -136,6 +182,52 @@ def test_another_run_does_nothing_anew_but_what_changed(studied, tmp_path):
     assert set(pd.read_csv(run / "tables" / "comparison.csv")["measure"]) == {"distance"}
     manifest = json.loads((run / "manifest.json").read_text())
     assert "files" not in json.dumps(manifest["models"])  # no path of this machine
+
+
+def answered(conceptlab, *words):
+    code, out, err = conceptlab(*words, "--json")
+    assert code == 0, err
+    return pd.DataFrame(json.loads(out))
+
+
+def test_run_folders_and_layers_of_the_cache_are_spaces_too(conceptlab, studied):
+    found = answered(conceptlab, "compare", studied, "-m", "rsa-spearman", "--draws", "0")
+    assert len(found) == 6
+    assert "scenenet features.8" in set(found["i"])
+    cache = studied.parent / "cache"
+    layers = [next(cache.glob(f"{name}-*/*/{layer}.h5")) for name, layer in
+              (("scenenet", "features.17"), ("sceneres", "stages.2"))]  # fmt: skip
+    raw = answered(conceptlab, "compare", *layers, "-m", "cka", "--draws", "0")
+    assert raw["over"].item() == "images"
+    assert raw["items"].item() == 60
+
+
+@pytest.mark.slow
+def test_overlap_writes_what_a_study_writes(conceptlab, studied):
+    kept = {n: (studied / "tables" / f"{n}.csv").read_text()
+            for n in ("agreement", "saturation", "packing", "pinned")}  # fmt: skip
+    code, out, _ = conceptlab("overlap", studied, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert [row["layer"] for row in found["agreement_by_layer"]] == [
+        "features.8", "features.17", "features.17", "stages.2",
+    ]  # fmt: skip
+    assert {row["task"] for row in found["saturation"]} == {"segment", "classify"}
+    for name, text in kept.items():
+        assert (studied / "tables" / f"{name}.csv").read_text() == text
+    _, text, _ = conceptlab("overlap", studied)
+    assert "share_holm" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((), "holds 4 embeddings; say which"),
+     (("--task", "all"), "task is one of segment, classify, unit")],
+)  # fmt: skip
+def test_one_embedding_of_a_run_has_to_be_named(conceptlab, studied, words, said):
+    code, out, err = conceptlab("nearest", studied, "sky", *words)
+    assert (code, out) == (2, "")
+    assert said in err.strip().splitlines()[-1]
 
 
 def test_a_reference_that_is_not_there_stops_a_study_at_its_beginning(tmp_path, monkeypatch):

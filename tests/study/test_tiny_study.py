@@ -166,6 +166,7 @@ def test_report_stands_alone(folder):
     assert "scene/mountain" in page
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_and_writes_the_same(folder):
     before = {p: p.stat().st_mtime_ns for p in (folder / "run" / "steps").rglob("step.json")}
     tables = {p.name: p.read_bytes() for p in (folder / "run" / "tables").iterdir()}

@@ -149,6 +149,7 @@ def test_every_concept_of_the_table_has_a_page(page):
     assert page.read_text().count('<section class="page"') == names
 
 
+@pytest.mark.slow
 def test_a_figure_and_a_section_that_cannot_be_drawn_leave_the_rest_and_are_named(run):
     write_figures(run)
     whole = {path.name for path in (run / "figures").iterdir()}
