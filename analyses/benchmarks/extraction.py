@@ -15,7 +15,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,9 +23,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+import conceptlab as cl
 from conceptlab.activations.allocator import keep_freed_memory
 from conceptlab.activations.extract import extract
-from conceptlab.data import load_data
+from conceptlab.data import Labels, load_data
 from conceptlab.models import ProbedModel, load_model
 from conceptlab.models.watch import watch
 
@@ -33,20 +34,31 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 LAYER = "features.12"
 
 
-class FirstImages:
+class FirstImages(cl.ProbeDataset):
     """The first images of a data set."""
 
-    def __init__(self, data, count: int) -> None:
+    def __init__(self, data: cl.ProbeDataset, count: int) -> None:
         self.data, self.name, self.spec = data, data.name, data.spec
         self.names, self.splits = data.names[:count], data.splits[:count]
-        self.fingerprint = data.fingerprint
-
-    def __len__(self) -> int:
-        return len(self.names)
+        self.catalogue, self.planes = data.catalogue, data.planes
 
     def image(self, i: int) -> Image.Image:
-        """Picture i."""
         return self.data.image(i)
+
+    def labels(self, i: int) -> Labels:
+        return self.data.labels(i)
+
+    def validate(self) -> list:
+        return []
+
+    def _sources(self, i: int) -> Sequence[Path] | None:
+        return self.data._sources(i)
+
+    def _image_bytes(self, i: int) -> bytes:
+        return self.data._image_bytes(i)
+
+    def _label_bytes(self) -> Iterator[bytes]:
+        return self.data._label_bytes()
 
 
 @contextmanager

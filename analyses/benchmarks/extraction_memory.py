@@ -5,42 +5,17 @@ for. Prints one JSON line: the ratio of the peak resident memory, largest number
 """
 
 import argparse
-import hashlib
 import json
 import resource
 import subprocess
 import sys
 import tempfile
-from functools import cached_property
 
-import numpy as np
-from PIL import Image
+from noise import Noise
 
 from conceptlab.activations.allocator import keep_freed_memory
 from conceptlab.activations.extract import extract
 from conceptlab.models import load_model
-
-
-class MadeUp:
-    """Pictures of noise, made when they are asked for."""
-
-    name = spec = "made-up"
-
-    def __init__(self, count: int) -> None:
-        self.names = np.array([f"train/{i:06}" for i in range(count)])
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What identifies the pictures."""
-        return hashlib.sha256(str(len(self)).encode()).hexdigest()
-
-    def image(self, i: int) -> Image.Image:
-        """Picture i."""
-        rng = np.random.default_rng(i)
-        return Image.fromarray(rng.integers(0, 256, (180, 240, 3), dtype=np.uint8))
 
 
 def peak(options: argparse.Namespace, count: int) -> float:
@@ -56,7 +31,7 @@ def alone(options: argparse.Namespace) -> None:
     model = load_model(options.model, untrained=True)
     with tempfile.TemporaryDirectory() as folder:
         size = options.batch_size
-        extract(model, MadeUp(options.alone), [options.layer], folder, batch_size=size)
+        extract(model, Noise(options.alone, (180, 240)), [options.layer], folder, batch_size=size)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from noise import Noise
 from threadpoolctl import threadpool_limits
 
 import conceptlab as cl
@@ -258,18 +258,10 @@ def random_cavs(on: Ground, form: str, target: float, rounds: int) -> None:
         least_cosine=round(float(min(cosines)), 6))  # fmt: skip
 
 
-class MadeUp:
-    """Pictures of noise, made when they are asked for."""
-
-    def image(self, i: int) -> Image.Image:
-        rng = np.random.default_rng(i)
-        return Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-
-
 def alone(count: int) -> None:
     """Peak resident megabytes of this process, after TCAV over so many images of a class."""
     model = cl.load_model("builtin:scenenet")
-    data = MadeUp()
+    data = Noise(MANY, (64, 64))
     parts = np.arange(CONCEPTS * 10).reshape(CONCEPTS, 10)
     concepts = {f"c{i}": cl.Rows(data, part) for i, part in enumerate(parts)}
     random = cl.Rows(data, np.arange(200, 400))

@@ -121,6 +121,18 @@ def mark_labelled(pattern, labelled, group, val):
             val[y, x] = np.float32(labelled[pattern[y, x], group])
 
 
+@njit(nogil=True, error_model="numpy")
+def _active(index, cells):
+    """Units and cells of active pairs, taken apart once for all concepts of an image."""
+    unit = np.empty(index.shape[0], np.uint32)
+    cell = np.empty(index.shape[0], np.uint32)
+    for entry in range(index.shape[0]):
+        code = np.uint32(index[entry])
+        unit[entry] = code // np.uint32(cells)
+        cell[entry] = code - unit[entry] * np.uint32(cells)
+    return unit, cell
+
+
 @njit(nogil=True, cache=True)
 def active_maps(offsets, index, pair_offsets, pair_concepts, weights, bias, cells):
     """Logits at the cells of each (image, concept) pair: active units' weights summed, plus a bias.
@@ -137,12 +149,12 @@ def active_maps(offsets, index, pair_offsets, pair_concepts, weights, bias, cell
     """
     maps = np.empty((pair_concepts.shape[0], cells), np.float32)
     for image in range(offsets.shape[0] - 1):
+        unit, cell = _active(index[offsets[image] : offsets[image + 1]], cells)
         for pair in range(pair_offsets[image], pair_offsets[image + 1]):
-            c = pair_concepts[pair]
-            maps[pair] = bias[c]
-            for entry in range(offsets[image], offsets[image + 1]):
-                code = np.int64(index[entry])
-                maps[pair, code % cells] += weights[c, code // cells]
+            row, own = weights[pair_concepts[pair]], maps[pair]
+            own[:] = bias[pair_concepts[pair]]
+            for entry in range(unit.shape[0]):
+                own[cell[entry]] += row[unit[entry]]
     return maps
 
 
@@ -155,11 +167,11 @@ def active_gradient(offsets, index, pair_offsets, pair_concepts, d_maps, shape):
     gradient = np.zeros(shape)
     cells = d_maps.shape[1]
     for image in range(offsets.shape[0] - 1):
+        unit, cell = _active(index[offsets[image] : offsets[image + 1]], cells)
         for pair in range(pair_offsets[image], pair_offsets[image + 1]):
-            c = pair_concepts[pair]
-            for entry in range(offsets[image], offsets[image + 1]):
-                code = np.int64(index[entry])
-                gradient[c, code // cells] += d_maps[pair, code % cells]
+            row, own = gradient[pair_concepts[pair]], d_maps[pair]
+            for entry in range(unit.shape[0]):
+                row[unit[entry]] += own[cell[entry]]
     return gradient
 
 
