@@ -102,6 +102,9 @@ def unit_rows(weights: NDArray[np.floating[Any]]) -> Floats:
         weights: (C, K).
     """
     rows = np.asarray(weights, dtype=np.float64)
+    # by a power of 2, which is exact, so that no square over- or underflows
+    power = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1]
+    rows = np.ldexp(rows, -power[:, None])
     norms = np.sqrt(np.einsum("ck,ck->c", rows, rows))
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
     unit: Floats = rows * scale[:, None]

@@ -195,9 +195,17 @@ def iou_distribution(per_image: pd.DataFrame) -> pd.DataFrame:
         of one scene are not independent, and make it too small) and p_bh.
 
     Raises:
-        InputError: a missing column.
+        InputError: a missing column; an image that a concept has twice.
     """
-    at = [*_places(per_image, ["concept", "category", "iou_probe", "iou_unit"]), "concept"]
+    columns = ["image", "concept", "category", "iou_probe", "iou_unit"]
+    at = [*_places(per_image, columns), "concept"]
+    twice = per_image.duplicated([*at, "category", "image"])
+    if twice.any():
+        first = per_image[twice].iloc[0]
+        raise InputError(
+            f"image {first['image']!r} of concept {first['concept']!r} stands in the table "
+            "twice: columns model and layer tell runs apart"
+        )
     known = per_image.dropna(subset=["iou_probe", "iou_unit"])
     rows = [
         dict(zip(at, key, strict=True)) | _distribution(part)

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
+import conceptlab as cl
 from conceptlab.analysis.embedding import ConceptSimilarities, items_of, matched
 from conceptlab.errors import InputError
 from conceptlab.space import Space
@@ -117,3 +118,12 @@ def test_lengths_of_concept_vectors_do_not_count_and_those_of_rows_do():
     assert_array_equal(items_of(given.weights, "it").coordinates("it"), given.weights)
     wild = vectors(["a", "b"], weights=np.array([[np.inf, 1.0, 0, 0], [1.0, 0, 0, 0]]))
     assert_array_equal(items_of(wild, "it").usable, [False, True])
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-161, 1e160, 1e300])
+def test_directions_do_not_depend_on_lengths(scale):
+    rows = np.random.default_rng(0).normal(size=(40, 7))
+    np.testing.assert_allclose(unit_rows(scale * rows), unit_rows(rows), rtol=1e-12)
+    assert cl.rsa(rows, scale * rows, "pearson", draws=0).value == pytest.approx(1)
+    zero = np.zeros((1, 7))
+    assert_array_equal(unit_rows(zero), zero)

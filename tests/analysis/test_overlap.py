@@ -162,6 +162,8 @@ def test_distributions_keep_zeros_apart_and_say_who_is_ahead():
     assert iou_distribution(alike)["p_value"].item() > 0.05
     none = rows.assign(iou_unit=0.0, iou_probe=0.0)
     assert np.isnan(iou_distribution(none)["p_value"].item())
+    with pytest.raises(InputError, match="'val/0' of concept 'x' stands in the table twice"):
+        iou_distribution(pd.concat([rows, rows]))
 
 
 def test_bad_input_is_refused_in_a_sentence():
