@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.inputs import ChunkInputs, Inputs
 from conceptlab.activations.labels import LabelBlock, LabelStore
-from conceptlab.numerics.parallel import ordered_map
+from conceptlab.numerics.parallel import one_blas_thread, ordered_map
 from conceptlab.numerics.resample import taps
 
 R = TypeVar("R")
@@ -83,9 +83,9 @@ class Stream:
 
         The chunks do not depend on the number of threads, so neither do sums over them.
         """
-        return ordered_map(
-            lambda start: function(self._chunk(start)), range(0, len(self.images), CHUNK)
-        )
+        starts = range(0, len(self.images), CHUNK)
+        with one_blas_thread():
+            yield from ordered_map(lambda start: function(self._chunk(start)), starts)
 
     def _chunk(self, start: int) -> Chunk:
         images = self.images[start : start + CHUNK]

@@ -4,7 +4,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,3 +35,33 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+class _Blas:
+    """How many are inside `one_blas_thread`, and what puts BLAS back when the last one leaves."""
+
+    lock = Lock()
+    inside = 0
+    limits: Any = None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS on one thread while threads of ours fill the processors: else they wait for another.
+
+    BLAS has one setting for a process, so that the first who enters makes it and the last who
+    leaves takes it back.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with _Blas.lock:
+        if not _Blas.inside:
+            _Blas.limits = threadpool_limits(1, user_api="blas")
+        _Blas.inside += 1
+    try:
+        yield
+    finally:
+        with _Blas.lock:
+            _Blas.inside -= 1
+            if not _Blas.inside:
+                _Blas.limits.restore_original_limits()
