@@ -49,8 +49,9 @@ class _Blas:
 def one_blas_thread() -> Iterator[None]:
     """BLAS on one thread while threads of ours fill the processors: else they wait for another.
 
-    BLAS has one setting for a process, so that the first who enters makes it and the last who
-    leaves takes it back.
+    A solver whose passes are threaded takes it for its whole: BLAS's threads spin after each
+    product, and hold up the pass that follows. BLAS has one setting for a process, so that the
+    first who enters makes it and the last who leaves takes it back.
     """
     from threadpoolctl import threadpool_limits
 

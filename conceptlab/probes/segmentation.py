@@ -20,6 +20,7 @@ from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.metrics import iou
+from conceptlab.numerics.parallel import one_blas_thread
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
 from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe, require_map
 from conceptlab.probes.basis import Basis
@@ -110,6 +111,7 @@ class SegmentationProbe(BaseProbe):
         self.shuffle = shuffle
         self.seed = seed
 
+    @one_blas_thread()
     def fit(self, activations: "Activations", data: "ProbeDataset") -> Self:
         """Learn all concepts from the training images.
 
@@ -134,6 +136,7 @@ class SegmentationProbe(BaseProbe):
         )
         return self._finish(activations, problem, weights, bias, choice.penalty)
 
+    @one_blas_thread()
     def refit(
         self, activations: "Activations", data: "ProbeDataset", units: NDArray[np.bool_]
     ) -> "SegmentationProbe":
@@ -187,6 +190,7 @@ class SegmentationProbe(BaseProbe):
         ridge = Ridge(problem, self._allowed(problem, units, basis), self.bias, basis)
         start = self.vectors.weights.copy(), self.vectors.bias.copy()
 
+        @one_blas_thread()
         def weights_of(images: NDArray[np.int64]) -> Floats:
             rows = np.array([partner[image] for image in images])
             stream = replace(problem.stream, images=images, label_images=rows)
