@@ -7,12 +7,14 @@ is there after a kill; whatever does not match its checksum is known.
 """
 
 import errno
+import math
 import os
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,10 +50,10 @@ class Extent:
     dtype: np.dtype[Any]
     offset: int
 
-    @property
+    @cached_property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def end(self) -> int:
@@ -166,8 +168,28 @@ class BlockFile:
         """
         stop = self.arrays[name].shape[0] if stop is None else stop
         result = self._rows(name, start, stop)
-        if name in self.filled and not self._write and stop > start:
-            self._verify(range(start // self.block, (stop - 1) // self.block + 1))
+        if stop > start:
+            self._verify_read(name, range(start // self.block, (stop - 1) // self.block + 1))
+        return result
+
+    def take(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of an array in any order, as `read` gives them; neighbours in one piece.
+
+        Raises:
+            IndexError: rows that the array does not have.
+            DamagedError: see `read`.
+            CacheError: the disk does not give them.
+        """
+        if len(rows) and (np.diff(rows) == 1).all():
+            return self.read(name, int(rows[0]), int(rows[-1]) + 1)
+        extent = self.arrays[name]
+        if len(rows) and not 0 <= rows.min() <= rows.max() < extent.shape[0]:
+            raise IndexError(f"a row beyond {extent.shape[0]} in {self.path}")
+        result = np.empty((len(rows), *extent.shape[1:]), dtype=extent.dtype)
+        view, size = as_bytes(result), extent.row_bytes
+        for place, row in enumerate(rows.tolist()):
+            self._fill(view[place * size : (place + 1) * size], extent.offset + row * size)
+        self._verify_read(name, np.unique(rows // self.block).tolist())
         return result
 
     def _rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
@@ -175,14 +197,22 @@ class BlockFile:
         if not 0 <= start <= stop <= extent.shape[0]:
             raise IndexError(f"rows {start}..{stop} of {extent.shape[0]} in {self.path}")
         result = np.empty((stop - start, *extent.shape[1:]), dtype=extent.dtype)
-        view = as_bytes(result)
-        position, at = 0, extent.offset + start * extent.row_bytes
+        self._fill(as_bytes(result), extent.offset + start * extent.row_bytes)
+        return result
+
+    def _fill(self, view: memoryview, at: int) -> None:
+        """Read into a buffer what lies from a byte on."""
+        position = 0
         while position < view.nbytes:
             got = os.preadv(self._handle, [view[position:]], at + position)
             if got == 0:
                 raise DamagedError(f"{self.path} is truncated")
             position += got
-        return result
+
+    def _verify_read(self, name: str, blocks: Iterable[int]) -> None:
+        """Verify blocks that an array was read from, unless the file is being filled."""
+        if name in self.filled and not self._write:
+            self._verify(blocks)
 
     def map(self, name: str) -> NDArray[Any]:
         """A whole array as a read-only memory map, its blocks verified.
@@ -190,8 +220,7 @@ class BlockFile:
         Raises:
             DamagedError: a block is not what was written.
         """
-        if name in self.filled and not self._write:
-            self._verify(range(self.blocks))
+        self._verify_read(name, range(self.blocks))
         extent = self.arrays[name]
         return np.memmap(self.path, extent.dtype, "r", extent.offset, extent.shape)
 

@@ -119,7 +119,7 @@ class LabelStore:
             image_level: also concepts that hold for a whole image, as planes full of them.
         """
         counts, tables = self._counts[images], self._tables[images]
-        planes, pattern = self._rows("planes", images), self._rows("pattern", images)
+        planes, pattern = (self._file.take(name, images) for name in ("planes", "pattern"))
         if (counts < planes.shape[1]).any():
             planes = planes[np.arange(planes.shape[1]) < counts[:, None]]
         planes = planes.reshape(counts.sum(), *self.size) - np.int16(1)
@@ -147,13 +147,6 @@ class LabelStore:
         block = self.read(np.array([image]), image_level=bool(self._per_image[concept]))
         found: NDArray[np.bool_] = (block.planes == concept).any(axis=0)
         return found
-
-    def _rows(self, name: str, images: NDArray[np.int64]) -> NDArray[Any]:
-        """Rows of an array; neighbours in one read."""
-        if len(images) and (np.diff(images) == 1).all():
-            return self._file.read(name, int(images[0]), int(images[-1]) + 1)
-        parts = [self._file.read(name, int(i), int(i) + 1) for i in images]
-        return np.concatenate(parts) if parts else self._file.read(name, 0, 0)
 
     def _with_whole_planes(
         self, planes: NDArray[np.int16], counts: NDArray[np.int64], images: NDArray[np.int64]

@@ -198,6 +198,32 @@ def test_rows_that_are_not_there_or_do_not_fit(tmp_path):
         assert file.damage() == {}
 
 
+@pytest.mark.parametrize("rows", [[7, 2, 2, 9], [3, 4, 5], []], ids=["any", "neighbours", "none"])
+def test_rows_are_taken_in_any_order(tmp_path, rows):
+    values = filled(tmp_path / "a.h5")["activations"]
+    with BlockFile(tmp_path / "a.h5") as file:
+        found = file.take("activations", np.array(rows, dtype=np.int64))
+    assert found.dtype == values.dtype
+    assert np.array_equal(found, values[rows])
+
+
+@pytest.mark.parametrize("rows", [[0, 10], [-1, 3], [9, 10]])
+def test_rows_that_are_not_there_are_not_taken(tmp_path, rows):
+    filled(tmp_path / "a.h5")
+    with BlockFile(tmp_path / "a.h5") as file, pytest.raises(IndexError):
+        file.take("activations", np.array(rows))
+
+
+def test_taken_rows_are_of_whole_blocks_alone(tmp_path):
+    filled(tmp_path / "a.h5")
+    extent = extents(tmp_path / "a.h5")["activations"]
+    flip(tmp_path / "a.h5", extent.offset + 5 * extent.row_bytes)
+    with BlockFile(tmp_path / "a.h5") as file:
+        file.take("activations", np.array([9, 0]))
+        with pytest.raises(DamagedError, match="block 1"):
+            file.take("activations", np.array([9, 7, 0]))
+
+
 def test_failed_writes_are_one_sentence_and_leave_the_block_unmarked(tmp_path, monkeypatch):
     values = arrays(10)
     create(tmp_path / "a.h5", 10, 4)
