@@ -123,16 +123,24 @@ def toy(store_activations):
 
 
 @pytest.fixture
-def conceptlab(tmp_path, monkeypatch, capsys):
+def place(tmp_path):
+    """Where commands run; modules may have one folder for all their tests."""
+    return tmp_path
+
+
+@pytest.fixture
+def conceptlab(place, monkeypatch, capsys):
     """A function that runs a command, and gives its code, stdout and stderr."""
     from conceptlab.cli import main
 
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONCEPTLAB_CACHE", "cache")
+    monkeypatch.chdir(place)
 
     def run(*words):
         with pytest.raises(SystemExit) as stopped:
             main([str(word) for word in words])
         said = capsys.readouterr()
+        assert "Traceback" not in said.err
         return stopped.value.code, said.out, said.err
 
     return run

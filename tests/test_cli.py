@@ -5,7 +5,6 @@ import json
 import pandas as pd
 import pytest
 
-from conceptlab.cli import main
 from conceptlab.cli.entry import reorder
 
 MODEL, DATA = "builtin:scenenet", "scenes:n=60"
@@ -24,21 +23,6 @@ layers = ["features.17"]
 def place(tmp_path_factory):
     """A folder that the commands of this module share, with a cache."""
     return tmp_path_factory.mktemp("commands")
-
-
-@pytest.fixture
-def conceptlab(place, monkeypatch, capsys):
-    """A function that runs a command, and gives its code, stdout and stderr."""
-    monkeypatch.setenv("CONCEPTLAB_CACHE", str(place / "cache"))
-    monkeypatch.chdir(place)
-
-    def run(*words):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ import json
 import pandas as pd
 import pytest
 
-from conceptlab.cli import main
-
 MODEL, DATA = "builtin:scenenet", "scenes:n=60"
 FEW = ("--images", "4", "--examples", "10")
 
@@ -17,15 +15,11 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def conceptlab(place, monkeypatch, capsys):
-    """A function that runs a command on features.17, and gives its code, stdout and stderr."""
-    monkeypatch.chdir(place)
+def conceptlab(conceptlab):
+    """The same on a layer of the model."""
 
     def run(command, *words, layer="features.17"):
-        with pytest.raises(SystemExit) as stopped:
-            main([command, MODEL, DATA, "-l", layer, "--cache", "cache", *map(str, words)])
-        said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
+        return conceptlab(command, MODEL, DATA, "-l", layer, "--cache", "cache", *words)
 
     return run
 

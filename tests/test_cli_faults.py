@@ -13,8 +13,6 @@ import pytest
 import torch
 from PIL import Image
 
-from conceptlab.cli import main
-
 MODEL, DATA = "builtin:scenenet", "scenes:n=60"
 LAYER = ("-l", "features.17")
 TWICE = """
@@ -51,22 +49,6 @@ def write_folder(root, train=8, val=4):
             Image.fromarray(labels).save(root / "labels" / split / f"{number:02}.png")
     (root / "classes.csv").write_text("index,name,category\n0,sky,object\n1,red,color\n")
     return root
-
-
-@pytest.fixture
-def conceptlab(tmp_path, monkeypatch, capsys):
-    """A function that runs a command in a folder of its own; its code, stdout and stderr."""
-    monkeypatch.setenv("CONCEPTLAB_CACHE", "cache")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return stopped.value.code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

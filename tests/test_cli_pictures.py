@@ -21,16 +21,12 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def conceptlab(place, monkeypatch, capsys):
-    """A function that runs a command, and gives its code, stdout and stderr."""
-    monkeypatch.chdir(place)
+def conceptlab(conceptlab):
+    """The same with the model, and data and a layer unless they are left out."""
 
     def run(command, *words, data=DATA, layer=LAYER):
         given = [command, MODEL, *([data] if data else []), *(("-l", layer) if layer else ())]
-        with pytest.raises(SystemExit) as stopped:
-            main([*given, "--cache", "cache", *map(str, words)])
-        said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
+        return conceptlab(*given, "--cache", "cache", *words)
 
     return run
 

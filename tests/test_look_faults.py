@@ -90,16 +90,12 @@ def others(tmp_path_factory):
 
 
 @pytest.fixture
-def conceptlab(place, monkeypatch, capsys):
-    """A function that runs a command, and gives its code, stdout and stderr."""
-    monkeypatch.chdir(place)
+def conceptlab(conceptlab):
+    """The same on a network of pictures and a layer."""
 
     def run(command, *words):
         given = [command, "file:net.py:net", "pictures:own", "-l", "layer", "--size", "16"]
-        with pytest.raises(SystemExit) as stopped:
-            main([*given, "--cache", "cache", *words])
-        said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
+        return conceptlab(*given, "--cache", "cache", *words)
 
     return run
 

@@ -134,7 +134,10 @@ def _reader(folder: Path) -> Any:
     from nltk.data import PathPointer
 
     class Place(PathPointer):  # type: ignore[misc]  # nltk has no types
-        """The folder; nltk's own pointers take only folders that its path guard knows."""
+        """The folder; nltk's own pointers take only folders that its path guard knows.
+
+        Reader opens all files itself, so that none is asked of this: what is abstract raises.
+        """
 
         def open(self, encoding: str | None = None) -> Any:
             raise NotImplementedError
