@@ -178,7 +178,10 @@ def _features(samples: Samples, rows: Ints, form: str) -> NDArray[np.float32]:
 
 
 def _penalty(spread: Any, settings: Settings) -> Any:
-    """The penalty in units of each problem's own spread, so that no other problem moves it."""
+    """The penalty in units of each problem's own spread, so that no other problem moves it.
+
+    Where other samples spread so much more that it falls below what rounding bears, it is that.
+    """
     return np.maximum(settings.penalty * spread, SMALLEST)
 
 

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from conceptlab.errors import InputError
 from conceptlab.probes.cav_sets import Side, own_set, plan_complement, plan_random, random_sets
-from conceptlab.probes.cav_train import Settings, train
+from conceptlab.probes.cav_train import SMALLEST, Settings, train
 
 UNITS, SIZE, SETS = 6, 20, 8
 POOL = np.arange(60, 260)
@@ -54,10 +54,16 @@ def scaled(x):
 
 
 def by_hand(x, plan, classifier, penalty):
-    """Unit weights and biases on raw activations of all pairs, by scikit-learn."""
+    """Unit weights and biases on raw activations of all pairs, by scikit-learn.
+
+    No penalty is below SMALLEST where samples of all pairs have a mean squared length of 1.
+    """
     weights, biases = [], []
+    whole = scaled(x[np.unique([plan.positive, plan.negative])])[2]
+    asked = penalty
     for yes, no in zip(plan.positive, plan.negative, strict=True):
         own, middle, length = scaled(x[[*yes, *no]])
+        penalty = max(asked, SMALLEST * (whole / length) ** 2)
         labels = np.repeat([1, -1], len(yes))
         if classifier == "ridge":
             found = RidgeClassifier(alpha=penalty).fit(own, labels)
@@ -226,9 +232,10 @@ def test_the_smallest_penalty_is_solved_in_double_precision(form, classifier):
     assert np.isfinite(found.bias).all()
 
 
-def test_a_small_penalty_by_hand():
+@pytest.mark.parametrize("penalty", [5e-3, SMALLEST])
+def test_small_penalties_by_hand(penalty):
     samples, plan = outputs(), planned(redraws=1)
-    (found,) = train(samples, [plan], Settings("ridge", "pooled", 5e-3))
-    weights, biases = by_hand(samples.pooled(np.arange(260)), plan, "ridge", 5e-3)
+    (found,) = train(samples, [plan], Settings("ridge", "pooled", penalty))
+    weights, biases = by_hand(samples.pooled(np.arange(260)), plan, "ridge", penalty)
     assert_allclose(directions(found), weights, atol=1e-3)
     assert_allclose(found.bias, biases, atol=1e-2)
