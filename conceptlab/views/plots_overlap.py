@@ -65,7 +65,7 @@ def plot_saturation(
     ax.minorticks_off()
     ax.set_xlabel("units F", fontsize=9)
     ax.set_ylabel(f"mean {SCORE[task]}", fontsize=9)
-    ax.legend(fontsize=7.5, frameon=False)
+    ax.legend(fontsize=7.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return ax
 
 
