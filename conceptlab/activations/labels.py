@@ -26,7 +26,7 @@ from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
-    from conceptlab.data.base import ProbeDataset
+    from conceptlab.data.base import Fingerprints, ProbeDataset
     from conceptlab.numerics.geometry import Geometry
 
 log = logging.getLogger(__name__)
@@ -180,28 +180,41 @@ def label_store(
     Raises:
         InputError: the activations were made from another data set, or no such label size.
     """
-    require_pictures(activations, data)
+    prints = require_pictures(activations, data)
     side = activations.input_size // 2 if label_size is None else label_size
     if not 1 <= side <= LARGEST_LABELS:
         raise InputError(f"a label size is 1 to {LARGEST_LABELS} pixels; got {side}")
     geometry = activations.geometry
-    return prepare_labels(data, geometry, (side, side), activations.cache_root)
+    return prepare_labels(data, geometry, (side, side), activations.cache_root, prints)
 
 
 def prepare_labels(
-    data: "ProbeDataset", geometry: "Geometry", size: tuple[int, int], cache_root: Path
+    data: "ProbeDataset",
+    geometry: "Geometry",
+    size: tuple[int, int],
+    cache_root: Path,
+    prints: "Fingerprints | None" = None,
 ) -> LabelStore:
-    """Bring all label maps of a data set to one size, once; a killed run is continued."""
+    """Bring all label maps of a data set to one size, once; a killed run is continued.
+
+    Args:
+        data: the data set.
+        geometry: of the pictures, as a network sees them.
+        size: (h, w) of the labels.
+        cache_root: where stores are kept.
+        prints: of the data set; taken now if not given.
+    """
+    fingerprint = (prints or data.fingerprints()).labels
     spec = {
         "kind": "labels",
-        "data": data.label_fingerprint,
+        "data": fingerprint,
         "geometry": geometry.spec(),
         "size": list(size),
         "sampled": SAMPLED,
     }
     if geometry.fit == "crop":
         spec["present"] = PRESENT
-    folder = cache_root / "labels" / f"{data.name}-{data.label_fingerprint[:8]}"
+    folder = cache_root / "labels" / f"{data.name}-{fingerprint[:8]}"
     path = folder / f"{size[0]}x{size[1]}-{digest(spec)[:8]}.h5"
     count, concepts = len(data), len(data.catalogue)
     arrays: dict[str, tuple[tuple[int, ...], Any]] = {

@@ -11,7 +11,7 @@ from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
-    from conceptlab.data.base import ProbeDataset
+    from conceptlab.data.base import Fingerprints, ProbeDataset
 
 SHARE = 1 / 3  # of the input's side, where no side is given
 
@@ -54,14 +54,19 @@ def patches(
     return list(ordered_map(cut, range(len(images))))
 
 
-def require_pictures(activations: "Activations", data: "ProbeDataset") -> None:
+def require_pictures(activations: "Activations", data: "ProbeDataset") -> "Fingerprints":
     """Refuse a data set that activations were not extracted from.
+
+    Returns:
+        Its fingerprints of that moment.
 
     Raises:
         InputError: it is another.
     """
-    if activations.data_fingerprint != data.fingerprint:
+    prints = data.fingerprints()
+    if activations.data_fingerprint != prints.pictures:
         raise InputError(
             f"these activations were made from other pictures ({activations.data_fingerprint[:8]}) "
-            f"than the data set given ({data.spec}, {data.fingerprint[:8]}): give theirs"
+            f"than the data set given ({data.spec}, {prints.pictures[:8]}): give theirs"
         )
+    return prints

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 Which = Literal["same", "shared"]
 NAMED = 8  # names in a message
 BLOCK = 256  # rows looked at together
+NUMBERS = "biuf"  # numpy's kinds of them; Booleans are 0 and 1
 SIDES = ("the first side", "the second side")
 
 
@@ -195,7 +196,7 @@ def items_of(given: Any, name: str) -> Items:
 def _array(given: ArrayLike, name: str) -> NDArray[Any]:
     try:
         array = np.asarray(given)
-        numeric = np.issubdtype(array.dtype, np.number) and array.dtype.kind != "c"
+        numeric = array.dtype.kind in NUMBERS
     except ValueError:
         numeric = False
     if not numeric or array.ndim != 2 or 0 in array.shape:
@@ -203,7 +204,7 @@ def _array(given: ArrayLike, name: str) -> NDArray[Any]:
             f"{name} is neither concept vectors nor an array (n, K) of numbers"
             + (f"; its shape is {array.shape}" if numeric else "")
         )
-    return array
+    return array.astype(np.float32) if array.dtype.kind == "b" else array
 
 
 def without_cosines(*sides: Items) -> str:

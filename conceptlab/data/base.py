@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from conceptlab.data.fresh import Remembered
+from conceptlab.data.fresh import Remembered, State, state_of
 from conceptlab.errors import ConceptlabError, InputError
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.parallel import ordered_map
@@ -178,22 +179,7 @@ class ProbeDataset(ABC):
 
         Taken anew; files that have not changed since are not read again.
         """
-        sources, digests = [self._sources(i) for i in range(len(self))], self._digests
-        known = {i: digests.known(("picture", i), files) for i, files in enumerate(sources)}
-        missing = [i for i, digest in known.items() if digest is None]
-
-        def read(i: int) -> bytes:
-            key = ("picture", i)
-            return digests.derive(
-                key, sources[i], lambda: hashlib.sha256(self._image_bytes(i)).digest()
-            )
-
-        scan = ordered_map(read, missing)
-        known |= zip(missing, self._bar(scan, "pictures") if missing else (), strict=True)
-        state = hashlib.sha256()
-        for name, content in zip(self.names, known.values(), strict=True):
-            state.update(str(name).encode() + b"\0" + (content or b""))
-        return state.hexdigest()
+        return self.fingerprints().pictures
 
     @property
     def label_fingerprint(self) -> str:
@@ -201,14 +187,11 @@ class ProbeDataset(ABC):
 
         Taken anew; files that have not changed since are not read again.
         """
-        state = hashlib.sha256(self.fingerprint.encode())
-        state.update(self.catalogue.to_csv().encode())
+        return self.fingerprints().labels
 
-        def read() -> bytes:
-            return b"".join(hashlib.sha256(part).digest() for part in self._label_bytes())
-
-        state.update(self._digests.derive("labels", self._all_sources(), read))
-        return state.hexdigest()
+    def fingerprints(self) -> "Fingerprints":
+        """Both of this moment, with one look at the files."""
+        return Fingerprints(self)
 
     @cached_property
     def _digests(self) -> Remembered[bytes]:
@@ -217,13 +200,6 @@ class ProbeDataset(ABC):
     @cached_property
     def _counts(self) -> Remembered[pd.DataFrame]:
         return Remembered()
-
-    def _all_sources(self) -> list[Path] | None:
-        """All files; None where they are not known."""
-        parts = [self._sources(i) for i in range(len(self))]
-        if any(part is None for part in parts):
-            return None
-        return [file for part in parts for file in part or ()]
 
     @property
     def concepts(self) -> pd.DataFrame:
@@ -235,7 +211,7 @@ class ProbeDataset(ABC):
             Columns name, category, level, n_train, n_val, n_test (pictures that show the concept),
             mean_area (share of a picture's pixels, over those pictures).
         """
-        return self._counts.derive("concepts", self._all_sources(), self._count_all)
+        return self._counts.derive("concepts", self.fingerprints().whole, self._count_all)
 
     def _count_all(self) -> pd.DataFrame:
         count = len(self.catalogue)
@@ -299,6 +275,53 @@ class ProbeDataset(ABC):
             area[concept] = (flat == concept).any(axis=0).mean()  # where planes overlap, once
         area[labels.image_concepts] = 1.0
         return area
+
+
+class Fingerprints:
+    """SHA-256 of what a data set holds at one moment, each taken when it is asked for."""
+
+    def __init__(self, data: ProbeDataset) -> None:
+        self._data = data
+        self._states = [state_of(data._sources(i)) for i in range(len(data))]
+
+    @property
+    def whole(self) -> State | None:
+        """Of all files together."""
+        known = [state for state in self._states if state is not None]
+        return tuple(chain.from_iterable(known)) if len(known) == len(self._states) else None
+
+    @cached_property
+    def pictures(self) -> str:
+        """See `ProbeDataset.fingerprint`."""
+        data, digests = self._data, self._data._digests
+        known = {i: digests.known(("picture", i), state) for i, state in enumerate(self._states)}
+        missing = [i for i, digest in known.items() if digest is None]
+
+        def read(i: int) -> bytes:
+            return digests.derive(
+                ("picture", i),
+                self._states[i],
+                lambda: hashlib.sha256(data._image_bytes(i)).digest(),
+            )
+
+        scan = ordered_map(read, missing)
+        known |= zip(missing, data._bar(scan, "pictures") if missing else (), strict=True)
+        found = hashlib.sha256()
+        for name, content in zip(data.names, known.values(), strict=True):
+            found.update(str(name).encode() + b"\0" + (content or b""))
+        return found.hexdigest()
+
+    @cached_property
+    def labels(self) -> str:
+        """See `ProbeDataset.label_fingerprint`."""
+        found = hashlib.sha256(self.pictures.encode())
+        found.update(self._data.catalogue.to_csv().encode())
+
+        def read() -> bytes:
+            return b"".join(hashlib.sha256(part).digest() for part in self._data._label_bytes())
+
+        found.update(self._data._digests.derive("labels", self.whole, read))
+        return found.hexdigest()
 
 
 def _counted(plane: NDArray[np.int32], count: int) -> NDArray[np.int64]:

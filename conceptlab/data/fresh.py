@@ -22,35 +22,37 @@ class Remembered(Generic[T]):
     def __init__(self) -> None:
         self._known: dict[Hashable, tuple[State, T]] = {}
 
-    def known(self, key: Hashable, files: Sequence[Path] | None) -> T | None:
+    def known(self, key: Hashable, state: State | None) -> T | None:
         """What is remembered under a key, or None if a file has changed, or may have.
 
         Args:
             key: what it is about.
-            files: that it derives from; None where they are not known, which cannot be trusted.
+            state: of the files that it derives from; None where it is not known, which cannot be
+                trusted.
         """
         found = self._known.get(key)
-        if found is None or files is None or state_of(files) != found[0]:
-            return None
-        return found[1]
+        return None if found is None or state is None or state != found[0] else found[1]
 
-    def derive(self, key: Hashable, files: Sequence[Path] | None, make: Callable[[], T]) -> T:
+    def derive(self, key: Hashable, state: State | None, make: Callable[[], T]) -> T:
         """The same; derived anew, and remembered, where it is not known."""
-        found = self.known(key, files)
+        found = self.known(key, state)
         if found is not None:
             return found
-        state, now = None if files is None else state_of(files), time.time_ns()
+        now = time.time_ns()
         made = make()
         if state is not None and all(max(one[3:]) + SETTLED < now for one in state):
             self._known[key] = state, made
         return made
 
 
-def state_of(files: Sequence[Path]) -> State | None:
+def state_of(files: Sequence[Path] | None) -> State | None:
     """What tells whether files have changed: device, inode, size and times; None of a missing one.
 
-    The time of the inode's own change cannot be set back, as that of the content can.
+    None also where the files are not known. The time of the inode's own change cannot be set back,
+    as that of the content can.
     """
+    if files is None:
+        return None
     try:
         found = [os.stat(file) for file in files]
     except (OSError, ValueError):

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from conceptlab.errors import LayerError
+from conceptlab.errors import LayerError, ModelError
 from conceptlab.models.edit import Change, changing
 from conceptlab.models.forward import forward
 from conceptlab.models.grid import Form, to_grid
@@ -50,8 +50,17 @@ class Derivatives:
 
 
 @contextmanager
-def differentiable() -> Iterator[None]:
-    """Within it gradients are taken, also within the caller's `inference_mode` or `no_grad`."""
+def differentiable(model: ProbedModel) -> Iterator[None]:
+    """Within it gradients are taken, also within the caller's `inference_mode` or `no_grad`.
+
+    Raises:
+        ModelError: weights that can have none.
+    """
+    if any(parameter.is_inference() for parameter in model.module.parameters()):
+        raise ModelError(
+            f"{model.name} was made inside torch.inference_mode(), and nothing can be "
+            "differentiated through its weights; make it outside"
+        )
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
@@ -90,7 +99,7 @@ def derivatives(
 
     Raises:
         LayerError: no differentiable path leads from a layer to the scores.
-        ModelError: scores that are not one number per picture and class.
+        ModelError: scores that are not one number per picture and class; see `differentiable`.
     """
     kept: dict[str, tuple[Tensor, Form]] = {}
 
@@ -100,7 +109,7 @@ def derivatives(
         return leaf.clone(memory_format=torch.preserve_format)  # in-place layers may follow
 
     change: Change = keep
-    with differentiable(), changing(model, dict.fromkeys(layers, change)):
+    with differentiable(model), changing(model, dict.fromkeys(layers, change)):
         batch = batch.to(model.device)
         if batch.is_inference():  # made within the caller's `inference_mode`
             batch = batch.clone()

@@ -52,7 +52,7 @@ class Tangent:
     Raises:
         LayerError: no differentiable path leads from the layer to the scores, or from its class
             token alone.
-        ModelError: scores that are not one number per picture and class.
+        ModelError: scores that are not one number per picture and class; weights without gradients.
     """
 
     def __init__(self, model: ProbedModel, layer: str, output: Output = None) -> None:
@@ -115,7 +115,7 @@ class Tangent:
             return raw.clone()
 
         with (
-            differentiable(),
+            differentiable(self._model),
             _plain_attention(self._model.module),
             changing(self._model, {self._layer: change}),
         ):
@@ -183,7 +183,8 @@ class Tangent:
             grids.append(to_grid(raw, form).expand(2, -1, -1, -1).clone())
             return raw
 
-        with differentiable(), torch.no_grad(), changing(self._model, {self._layer: keep}):
+        model = self._model
+        with differentiable(model), torch.no_grad(), changing(model, {self._layer: keep}):
             self._scores(self._picture)
         try:
             one, other = (

@@ -1,6 +1,7 @@
 """Weighted logistic regressions, many at once, over inputs that they share."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,36 +94,37 @@ def fit_logistic(
     tolerance: float,
     start: Floats | None = None,
 ) -> Floats:
-    """Solve C weighted logistic regressions.
+    """Solve P weighted logistic regressions.
 
     Args:
-        x: (n, R) inputs that all share, in the type to multiply in, or (C, n, R).
-        labels: (C, n).
-        weights: (C, n) of the images.
-        penalty: (C,) on squared weights, not on the bias.
+        x: (n, R) inputs that all share, in the type to multiply in; or (S, n, R), each shared by
+            P / S problems, which follow one another.
+        labels: (P, n).
+        weights: (P, n) of the images.
+        penalty: (P,) on squared weights, not on the bias.
         scale: (R,) curvature of the loss along each coordinate, for conditioning.
         tolerance: see `conceptlab.numerics.solvers.minimise`.
-        start: (C, R + 1) weights and bias to start from; zeros if not given.
+        start: (P, R + 1) weights and bias to start from; zeros if not given.
 
     Returns:
-        (C, R + 1) weights and bias.
+        (P, R + 1) weights and bias.
     """
     stretch = 1.0 / np.sqrt(0.25 * scale[None, :] + penalty[:, None])
     target = weights * labels
 
     def objective(u: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        own = x if x.ndim == 2 else x[rows]
         w = u[:, :-1] * stretch[rows]
-        z = rows_times(w, own, transposed=True) + u[:, -1:]
+        z = times(w, rows, transposed=True) + u[:, -1:]
         e = np.exp(-np.abs(z))
         share = np.where(z >= 0, 1.0, e) / (1.0 + e)
         loss = weights[rows] * (np.maximum(z, 0.0) + np.log1p(e)) - target[rows] * z
         g = weights[rows] * share - target[rows]
-        d_w = rows_times(g, own, transposed=False) + penalty[rows, None] * w
+        d_w = times(g, rows, transposed=False) + penalty[rows, None] * w
         squares = np.einsum("br,br->b", w, w)
         total = loss.sum(axis=1) + penalty[rows] / 2 * squares
         return total, np.column_stack([d_w * stretch[rows], g.sum(axis=1)])
 
+    times = partial(_times, x, len(labels))
     first = np.zeros((len(labels), x.shape[-1] + 1)) if start is None else start.copy()
     first[:, :-1] /= stretch
     found = minimise(objective, first, tolerance=tolerance, max_evaluations=300).x
@@ -130,17 +132,31 @@ def fit_logistic(
     return found
 
 
-def rows_times(rows: Floats, x: NDArray[Any], transposed: bool) -> Floats:
-    """Row c of (C, R) or (C, n) times x or x[c], or its transpose."""
+def decisions(x: NDArray[Any], found: Floats) -> Floats:
+    """(P, n) logits of problems that `fit_logistic` has solved, on their inputs or others.
+
+    Args:
+        x: as there, of any n.
+        found: (P, R + 1) weights and bias.
+    """
+    places = np.arange(len(found))
+    return _times(x, len(found), found[:, :-1], places, transposed=True) + found[:, -1:]
+
+
+def _times(
+    x: NDArray[Any], count: int, rows: Floats, places: NDArray[np.int64], *, transposed: bool
+) -> Floats:
+    """(B, R) or (B, n) of some of `count` problems times each one's own x, or its transpose."""
     if x.ndim == 2:
         product: Floats = (rows.astype(x.dtype) @ (x.T if transposed else x)).astype(np.float64)
         return product
-    batched: Floats = (
-        np.matmul(x, rows[:, :, None])[:, :, 0]
-        if transposed
-        else np.matmul(rows[:, None, :], x)[:, 0]
-    )
-    return batched
+    among = count // len(x)
+    sets, own = np.unique(places // among, return_inverse=True)
+    full = np.zeros((len(sets), among, rows.shape[1]), dtype=x.dtype)
+    full[own, places % among] = rows
+    some = x if len(sets) == len(x) else x[sets]
+    found: Floats = np.matmul(full, some.transpose(0, 2, 1) if transposed else some)
+    return found[own, places % among].astype(np.float64)
 
 
 def logits_of(x: NDArray[np.float32], weights: Floats, bias: Floats) -> Floats:

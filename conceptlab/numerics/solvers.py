@@ -39,7 +39,11 @@ class Minimum:
 
 
 class _History:
-    """The last steps and gradient changes of every row; a slot with rho 0 does nothing."""
+    """The last steps and gradient changes of the rows that move; a slot with rho 0 does nothing.
+
+    Rows that have ended are let go once half have, and what all share is not copied: reading the
+    history is what a step costs.
+    """
 
     def __init__(self, rows: int, width: int, memory: int) -> None:
         self.steps = np.zeros((memory, rows, width))
@@ -47,9 +51,23 @@ class _History:
         self.rho = np.zeros((memory, rows))
         self.scale = np.ones(rows)
         self.slot = 0
+        self.kept = np.arange(rows)
+
+    def keep(self, rows: Rows) -> None:
+        """Let go of all other rows, if they are many."""
+        if 2 * len(rows) > len(self.kept):
+            return
+        places = np.searchsorted(self.kept, rows)
+        self.steps, self.changes = self.steps[:, places], self.changes[:, places]
+        self.rho, self.scale, self.kept = self.rho[:, places], self.scale[places], rows
+
+    def _places(self, rows: Rows) -> Rows | slice:
+        """Where rows stand; a slice where they are all that stand here."""
+        return slice(None) if len(rows) == len(self.kept) else np.searchsorted(self.kept, rows)
 
     def add(self, rows: Rows, steps: Floats, changes: Floats) -> None:
         """Remember the rows that moved; pairs without curvature are left out."""
+        rows = np.searchsorted(self.kept, rows)
         curvature = np.einsum("bd,bd->b", steps, changes)
         good = curvature > 1e-12 * np.einsum("bd,bd->b", changes, changes)
         rows, curvature = rows[good], curvature[good]
@@ -62,18 +80,18 @@ class _History:
 
     def direction(self, rows: Rows, gradient: Floats) -> Floats:
         """-H g by the two-loop recursion."""
-        memory = len(self.rho)
+        memory, places = len(self.rho), self._places(rows)
         order = [(self.slot - 1 - i) % memory for i in range(memory)]
         q = gradient.copy()
         alphas = []
         for slot in order:
-            alpha = self.rho[slot, rows] * np.einsum("bd,bd->b", self.steps[slot, rows], q)
-            q -= alpha[:, None] * self.changes[slot, rows]
+            alpha = self.rho[slot, places] * np.einsum("bd,bd->b", self.steps[slot, places], q)
+            q -= alpha[:, None] * self.changes[slot, places]
             alphas.append(alpha)
-        q *= self.scale[rows, None]
+        q *= self.scale[places, None]
         for slot, alpha in zip(reversed(order), reversed(alphas), strict=True):
-            beta = self.rho[slot, rows] * np.einsum("bd,bd->b", self.changes[slot, rows], q)
-            q += (alpha - beta)[:, None] * self.steps[slot, rows]
+            beta = self.rho[slot, places] * np.einsum("bd,bd->b", self.changes[slot, places], q)
+            q += (alpha - beta)[:, None] * self.steps[slot, places]
         return -q
 
 
@@ -112,6 +130,7 @@ def minimise(
     moving = np.abs(gradient).max(axis=1, initial=0.0) > 1e-12
     while moving.any() and evaluations < max_evaluations:
         rows = np.flatnonzero(moving)
+        history.keep(rows)
         new = rows[fresh[rows]]
         direction[new] = history.direction(new, gradient[new])
         slope = np.einsum("bd,bd->b", direction[rows], gradient[rows])

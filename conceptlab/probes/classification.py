@@ -4,7 +4,7 @@ Fong & Vedaldi 2018, section 3.2, eq. 5: sigma(b + sum_k w_k mean_ij A_ijk), ima
 the concept weighing equally in training, accuracy measured on as many of one as of the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,7 +39,7 @@ PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 LOSS_SHARE = 0.2  # of the held-out log-loss beside the errors, in choosing a penalty
 UNITS = 64  # units sorted at once
 DRAW = 1e-4  # tolerance of a draw's fit
-PAIRS = 4_000_000  # of images and concepts looked at together
+NUMBERS = 4_000_000  # of images and concepts, or units, held at once
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,13 @@ class ClassificationProbe(BaseProbe):
         penalty = np.full(len(bias), np.nan)
         rows = np.flatnonzero(train.enough)
         if len(rows):
-            shown, known = train.shown[rows], train.known[rows]
-            weights[rows], bias[rows], penalty[rows] = _cross_validated(train.x, shown, known)
+            white = Whitening.of(train.x)
+            z = white.rotate(train.x)
+            for part in _parts(rows, len(PENALTIES) * len(z)):
+                found, penalty[part] = _cross_validated(
+                    z, train.shown[part], train.known[part], white.values
+                )
+                weights[part], bias[part] = white.back(found[:, :-1], found[:, -1])
         return self._finish(activations, train, weights, bias, penalty)
 
     def refit(
@@ -123,21 +128,11 @@ class ClassificationProbe(BaseProbe):
         probe = ClassificationProbe(**self.get_params())
         train = probe._training(activations, data)
         weights, bias = np.zeros(units.shape), np.zeros(len(units))
-        rows = np.flatnonzero(train.enough)
-        if len(rows):
-            own = np.nonzero(units[rows])[1].reshape(len(rows), -1)
-            x = train.x[:, own].transpose(1, 0, 2).astype(np.float64)
-            mean = x.mean(axis=1, keepdims=True)
-            spread = spread_of(mean, x.var(axis=1, keepdims=True))
-            spread = np.where(spread > 0, spread, np.inf)  # a constant unit has no weight
-            shown, known, z = train.shown[rows], train.known[rows], (x - mean) / spread
-            images = balanced_weights(shown, known)
-            found = fit_logistic(z, shown, images, penalty[rows], np.ones(z.shape[2]), 1e-6)
-            plain = found[:, :-1] / spread[:, 0]
-            weights[rows[:, None], own] = plain
-            out = held_out(z, shown, known, penalty[rows], np.ones(z.shape[2]), found)
-            bias[rows] = found[:, -1] + middle(out, shown, images)
-            bias[rows] -= np.einsum("cf,cf->c", plain, mean[:, 0])
+        each = len(train.x) * int(units[0].sum()) if len(units) else 0
+        for part in _parts(np.flatnonzero(train.enough), each):
+            own = np.nonzero(units[part])[1].reshape(len(part), -1)
+            found = _refitted(train.x[:, own], train.shown[part], train.known[part], penalty[part])
+            weights[part[:, None], own], bias[part] = found[:, :-1], found[:, -1]
         return probe._finish(activations, train, weights, bias, penalty)
 
     def redrawing(
@@ -314,7 +309,7 @@ def _worth(right: Flags, sides: Flags) -> Floats:
     correlations, not those of all together, decide.
     """
     worth = np.zeros(sides.shape[1:])
-    size = max(1, PAIRS // len(sides))
+    size = max(1, NUMBERS // len(sides))
     for start in range(0, len(worth), size):
         part = slice(start, start + size)
         places, concepts, side = np.nonzero(sides[:, part])
@@ -323,28 +318,59 @@ def _worth(right: Flags, sides: Flags) -> Floats:
     return worth
 
 
+def _parts(rows: NDArray[np.int64], each: int) -> Iterator[NDArray[np.int64]]:
+    """Concepts in groups, for memory, each concept having so many numbers."""
+    size = max(1, NUMBERS // max(each, 1))
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
 def _cross_validated(
-    x: NDArray[np.float32], shown: Flags, known: Flags
-) -> tuple[Floats, Floats, Floats]:
-    """Weights (C, K), bias (C,), and the penalty (C,) that is best in cross-validation.
+    z: NDArray[np.float32], shown: Flags, known: Flags, scale: Floats
+) -> tuple[Floats, Floats]:
+    """Weights and bias (C, R + 1), and the penalty (C,) that is best in cross-validation.
 
     A penalty is judged by its balanced accuracy and its balanced log-loss on held-out images
     together: of few images, many penalties have equally many right, and the loss tells them apart.
+
+    Args:
+        z: (n, R) whitened units.
+        shown: (C, n).
+        known: (C, n).
+        scale: (R,) the variance of each.
     """
-    white = Whitening.of(x)
-    z = white.rotate(x)
-    logits = np.stack(
-        [held_out(z, shown, known, np.full(len(shown), v), white.values) for v in PENALTIES]
-    )
+    penalties = np.repeat(np.array(PENALTIES)[:, None], len(shown), axis=1)
+    logits = held_out(z, shown, known, penalties, scale)
     every = balanced_weights(shown, known)
     against = np.where(shown, -logits, logits)
     risk = (against >= 0) + LOSS_SHARE * np.logaddexp(0.0, against)
     place = (every * risk).sum(axis=2).argmin(axis=0)
     chosen = np.array(PENALTIES)[place]
-    found = fit_logistic(z, shown, every, chosen, white.values, 1e-7)
-    shift = middle(logits[place, np.arange(len(place))], shown, every)
-    weights, bias = white.back(found[:, :-1], found[:, -1] + shift)
-    return weights, bias, chosen
+    found = fit_logistic(z, shown, every, chosen, scale, 1e-7)
+    found[:, -1] += middle(logits[place, np.arange(len(place))], shown, every)
+    return found, chosen
+
+
+def _refitted(x: NDArray[np.float32], shown: Flags, known: Flags, penalty: Floats) -> Floats:
+    """(C, F + 1) weights and bias over each concept's own units.
+
+    Args:
+        x: (n, C, F) pooled units.
+        shown: (C, n).
+        known: (C, n).
+        penalty: (C,) on the weights of standardised units.
+    """
+    own = x.transpose(1, 0, 2).astype(np.float64)
+    mean = own.mean(axis=1, keepdims=True)
+    spread = spread_of(mean, own.var(axis=1, keepdims=True))
+    spread = np.where(spread > 0, spread, np.inf)  # a constant unit has no weight
+    z, scale = ((own - mean) / spread).astype(np.float32), np.ones(own.shape[2])
+    images = balanced_weights(shown, known)
+    found = fit_logistic(z, shown, images, penalty, scale, 1e-6)
+    found[:, -1] += middle(held_out(z, shown, known, penalty[None], scale)[0], shown, images)
+    found[:, :-1] /= spread[:, 0]
+    found[:, -1] -= np.einsum("cf,cf->c", found[:, :-1], mean[:, 0])
+    return found
 
 
 def _single_units(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.numerics.logistic import balanced_weights, fit_logistic, rows_times
+from conceptlab.numerics.logistic import balanced_weights, decisions, fit_logistic
 from conceptlab.probes.base import FOLDS, folds
 
 Floats = NDArray[np.float64]
@@ -15,34 +15,30 @@ STEEP = 1e-4  # penalty on the slope of held-out logits, which could be endless
 
 
 def held_out(
-    x: NDArray[Any],
-    shown: Flags,
-    known: Flags,
-    penalty: Floats,
-    scale: Floats,
-    start: Floats | None = None,
+    x: NDArray[Any], shown: Flags, known: Flags, penalties: Floats, scale: Floats
 ) -> Floats:
-    """Logits of every image from a fit without its fold.
+    """Logits of every image from fits without its fold.
 
     Args:
         x: (n, R) inputs that all concepts share, or (C, n, R).
         shown: (C, n) which images show each concept.
         known: (C, n) which images count.
-        penalty: (C,).
-        scale: (R,) see `conceptlab.numerics.logistic.fit_logistic`; so is start.
-        start: see there.
+        penalties: (V, C), largest first: each fit starts from the one before.
+        scale: (R,) see `conceptlab.numerics.logistic.fit_logistic`.
 
     Returns:
-        (C, n).
+        (V, C, n).
     """
-    fold = folds(shown.shape[1])
-    logits = np.zeros(shown.shape)
-    for held in range(FOLDS):
-        judge = fold == held
-        weights = balanced_weights(shown, known & ~judge)
-        found = fit_logistic(x, shown, weights, penalty, scale, TOLERANCE, start)
-        own = x[judge] if x.ndim == 2 else x[:, judge]
-        logits[:, judge] = rows_times(found[:, :-1], own, transposed=True) + found[:, -1:]
+    count, images = shown.shape
+    fold = folds(images)
+    part = np.arange(FOLDS)[:, None] == fold  # (FOLDS, n)
+    labels = np.repeat(shown, FOLDS, axis=0)
+    weights = balanced_weights(labels, (known[:, None] & ~part).reshape(-1, images))
+    logits, found = np.zeros((len(penalties), count, images)), None
+    for place, penalty in enumerate(penalties):
+        found = fit_logistic(x, labels, weights, np.repeat(penalty, FOLDS), scale, TOLERANCE, found)
+        every = decisions(x, found).reshape(count, FOLDS, images)
+        logits[place] = every[:, fold, np.arange(images)]
     return logits
 
 

@@ -100,7 +100,8 @@ def visualize(
         InputError: objectives that do not fit the network, or numbers that make no sense.
         SpaceError: a direction of another length, layer or network.
         LayerError: a layer that the gradient does not reach.
-        ModelError: a size that the network does not take, or values that are not finite.
+        ModelError: a size that the network does not take, values that are not finite; see
+            `conceptlab.models.gradient.differentiable`.
     """
     settings = settings or Synthesis()
     wanted = [objectives] if isinstance(objectives, Objective) else _listed(objectives or ())
@@ -110,7 +111,7 @@ def visualize(
     seeded = _seeded(wanted, seed)
     made: dict[int, tuple[Made, int]] = {}
     total = len(places) * settings.octaves * settings.steps
-    with differentiable(), tqdm(total=total, unit="step", disable=not progress) as bar:
+    with differentiable(model), tqdm(total=total, unit="step", disable=not progress) as bar:
         for rows in places:
             batch = [seeded[row] for row in rows]
             layers = tuple(dict.fromkeys(n for own in batch for n in own.objective.layers))

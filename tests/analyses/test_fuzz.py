@@ -51,6 +51,7 @@ def run(*words, cwd):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
 def test_each_kind_of_fault_is_counted_and_what_is_done_is_not_done_again(tmp_path):
     (tmp_path / "planted.py").write_text(PLANTED.format(folder=str(FOLDER)))

@@ -137,6 +137,7 @@ def test_concepts_alone_in_their_categories_say_nothing():
     assert np.isnan(analogies(alone, pairs, draws=50).p_value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 4])
 def test_false_positives_of_random_embeddings_are_as_many_as_the_level_says(count):
     chances = []

@@ -50,6 +50,7 @@ def test_noise_has_clusters_that_nothing_supports():
     assert np.isnan([found.agreement, found.p_value]).all()  # one category
 
 
+@pytest.mark.slow
 def test_agreement_with_categories_keeps_its_level(monkeypatch):
     monkeypatch.setattr("conceptlab.analysis.clusters.RESAMPLES", 1)  # of the stability
     rows, _ = planted(2, groups=3, each=7)

@@ -77,6 +77,12 @@ def test_arrays_are_matched_by_place_and_must_be_finite():
         matched({"a": a, "b": a[:4]})
 
 
+def test_flags_count_as_zeros_and_ones():
+    flags = np.random.default_rng(0).random((6, 3)) < 0.5
+    assert_array_equal(items_of(flags, "a").rows, flags.astype(float))
+    assert cl.linear_cka(flags, flags.astype(int)).value == pytest.approx(1, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     "wrong", [np.zeros(3), np.zeros((0, 3)), [["x", "y"]], "text", [[1], [1, 2]]]
 )

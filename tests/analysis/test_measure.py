@@ -104,6 +104,7 @@ def test_many_items_give_what_few_would(name, monkeypatch):
     assert 0.4 < np.ptp(found.interval) / wide < 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MEASURES)
 def test_the_permutation_test_keeps_its_level_and_has_power(name):
     draws, repeats = 39, 500

@@ -94,12 +94,14 @@ def test_files_that_have_settled_are_not_read_again(folder, monkeypatch):
 def test_what_has_not_settled_or_is_unknown_is_not_trusted(tmp_path):
     path, found = tmp_path / "file", Remembered[int]()
     path.write_text("one")
-    assert found.derive("a", [path], lambda: 1) == 1
-    assert found.known("a", [path]) is None  # written just now: another write could look the same
+    assert found.derive("a", state_of([path]), lambda: 1) == 1
+    assert (
+        found.known("a", state_of([path])) is None
+    )  # written just now: another write could look the same
     assert found.derive("a", None, lambda: 2) == 2
-    assert found.derive("a", [tmp_path / "missing"], lambda: 3) == 3
-    assert found.known("a", [tmp_path / "missing"]) is None
-    assert found.derive("a", [], lambda: 4) == found.known("a", []) == 4
+    assert found.derive("a", state_of([tmp_path / "missing"]), lambda: 3) == 3
+    assert found.known("a", state_of([tmp_path / "missing"])) is None
+    assert found.derive("a", state_of([]), lambda: 4) == found.known("a", state_of([])) == 4
     assert state_of([tmp_path / "missing"]) is None
 
 
@@ -109,6 +111,6 @@ def test_a_file_moved_over_another_is_noticed(tmp_path, monkeypatch):
     for path in (one, other):
         path.write_text(path.name)
         os.utime(path, (OLD, OLD))
-    assert found.derive("a", [one], one.read_text) == "one"
+    assert found.derive("a", state_of([one]), one.read_text) == "one"
     other.replace(one)
-    assert found.derive("a", [one], one.read_text) == "other"
+    assert found.derive("a", state_of([one]), one.read_text) == "other"

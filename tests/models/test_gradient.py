@@ -312,3 +312,8 @@ def test_weights_made_in_inference_mode_are_given_back():
     model = load_model(module, size=SIZE)
     assert scores(model, torch.rand(2, 3, SIZE, SIZE)).shape == (2, CLASSES)
     assert all(p.requires_grad for p in module.parameters())
+    picture = torch.rand(2, 3, SIZE, SIZE)
+    with pytest.raises(ModelError, match=r"inside torch.inference_mode\(\)"):
+        derivatives(model, picture, ["first"], np.zeros((2, 1), dtype=np.int64))
+    with pytest.raises(ModelError, match=r"inside torch.inference_mode\(\)"):
+        Tangent(model, "first").of_pictures(picture, np.zeros((2, 2), dtype=np.int64))

@@ -455,6 +455,13 @@ def test_on_an_accelerator(small):
     assert_allclose(here.images.astype(int), there.images, atol=6)
 
 
+def test_weights_made_in_inference_mode_are_refused():
+    with torch.inference_mode():
+        module = Small()
+    with pytest.raises(ModelError, match=r"inside torch.inference_mode\(\)"):
+        visualize(probed(module), Unit("first", 0), FEW)
+
+
 @pytest.mark.parametrize("within", [torch.inference_mode, torch.no_grad])
 def test_images_do_not_depend_on_what_the_caller_is_within(small, within):
     wanted = visualize(small, Logit("cat"), FEW).images
