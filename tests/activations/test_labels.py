@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from conceptlab.activations.labels import label_store, prepare_labels
+from conceptlab.data import base
 from conceptlab.numerics.geometry import Geometry
 from tests.conftest import ToyData, catalogue_of
 
@@ -68,6 +69,14 @@ def test_is_made_once_and_damage_is_repaired(toy, caplog, monkeypatch):
         label_store(acts, data, 16)
     assert "set aside" in caplog.text
     assert path.with_name(f"{path.name}.damaged-1").exists()
+
+
+def test_files_are_looked_at_once_a_call(toy, monkeypatch):
+    data, acts = toy()
+    looked = []
+    monkeypatch.setattr(base, "state_of", lambda files: looked.append(files))
+    label_store(acts, data, 32)
+    assert len(looked) == len(data)
 
 
 def test_other_labels_are_another_store(toy):

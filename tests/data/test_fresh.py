@@ -95,9 +95,8 @@ def test_what_has_not_settled_or_is_unknown_is_not_trusted(tmp_path):
     path, found = tmp_path / "file", Remembered[int]()
     path.write_text("one")
     assert found.derive("a", state_of([path]), lambda: 1) == 1
-    assert (
-        found.known("a", state_of([path])) is None
-    )  # written just now: another write could look the same
+    # written just now: another write could look the same
+    assert found.known("a", state_of([path])) is None
     assert found.derive("a", None, lambda: 2) == 2
     assert found.derive("a", state_of([tmp_path / "missing"]), lambda: 3) == 3
     assert found.known("a", state_of([tmp_path / "missing"])) is None

@@ -3,7 +3,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from conceptlab.numerics.logistic import Whitening, balanced_weights, fit_logistic
+from conceptlab.numerics.logistic import Whitening, balanced_weights, decisions, fit_logistic
 
 
 def test_solver_agrees_with_scipy_and_scikit_learn():
@@ -29,6 +29,21 @@ def test_solver_agrees_with_scipy_and_scikit_learn():
         assert_allclose(found[c, :-1], theirs.coef_[0], atol=1e-3)
     own = np.repeat(x[None], 3, axis=0)
     assert_allclose(fit_logistic(own, labels, images, penalty, np.ones(5), 1e-10), found, atol=1e-5)
+
+
+def test_problems_that_share_inputs_are_those_that_have_them_alone():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(3, 70, 4))
+    labels = rng.random((12, 70)) < 0.4
+    images = balanced_weights(labels, rng.random((12, 70)) < 0.8)
+    penalty = 10.0 ** rng.uniform(-3, 0, 12)  # some end early, so that few of a set are left
+    found = fit_logistic(x, labels, images, penalty, np.ones(4), 1e-12)
+    for p in range(12):
+        own = slice(p, p + 1)
+        alone = fit_logistic(x[p // 4], labels[own], images[own], penalty[own], np.ones(4), 1e-12)
+        assert_allclose(found[own], alone, atol=1e-4)
+        wanted = x[p // 4] @ found[p, :-1] + found[p, -1]
+        assert_allclose(decisions(x, found)[p], wanted, atol=1e-12)
 
 
 def test_whitened_units_are_uncorrelated_and_weights_go_back():

@@ -7,8 +7,10 @@ from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.intervals import balanced_bounds
 from conceptlab.numerics.logistic import balanced_weights
 from conceptlab.numerics.metrics import balanced_accuracy
+from conceptlab.probes import classification
+from conceptlab.probes.base import FOLDS, folds
 from conceptlab.probes.classification import ClassificationProbe, accuracies
-from conceptlab.probes.heldout import middle
+from conceptlab.probes.heldout import held_out, middle
 from conceptlab.probes.subsets import unit_ranking
 from tests.conftest import ToyData, catalogue_of
 
@@ -112,6 +114,41 @@ def test_weights_are_those_of_scikit_learn(scenes):
         ).fit(x, shows)
         found = probe.vectors.weights[concept] * acts.pooled[:60].std(axis=0)
         np.testing.assert_allclose(found, model.coef_[0], atol=2e-4)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_held_out_logits_are_those_of_scikit_learn_without_the_fold(own):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2, 100, 6)) if own else rng.normal(size=(100, 6))
+    shown = x[..., 0] + rng.normal(size=(2, 100)) > 0.5
+    known = rng.random((2, 100)) < 0.9
+    penalties = np.array([[1.0, 0.3], [0.1, 0.03]])
+    logits = held_out(x, shown, known, penalties, np.ones(6))
+    fold = folds(100)
+    for (place, c), penalty in np.ndenumerate(penalties):
+        mine = x[c] if own else x
+        for held in range(FOLDS):
+            learn, judge = known[c] & (fold != held), fold == held
+            model = LogisticRegression(
+                C=1 / (penalty * learn.sum()), class_weight="balanced", tol=1e-10
+            ).fit(mine[learn], shown[c, learn])
+            wanted = model.decision_function(mine[judge])
+            np.testing.assert_allclose(logits[place, c, judge], wanted, atol=0.02)
+
+
+def test_concepts_learned_some_at_a_time_are_the_same(scenes, monkeypatch):
+    data, acts = scenes
+    probe = ClassificationProbe(min_examples=5).fit(acts, data)
+    units = np.zeros((3, 6), dtype=bool)
+    units[:, 1:4] = True
+    few = probe.refit(acts, data, units)
+    monkeypatch.setattr(classification, "NUMBERS", 1)
+    for one, other in (
+        (ClassificationProbe(min_examples=5).fit(acts, data), probe),
+        (probe.refit(acts, data, units), few),
+    ):
+        np.testing.assert_allclose(one.vectors.weights, other.vectors.weights, atol=1e-3)
+        np.testing.assert_allclose(one.vectors.bias, other.vectors.bias, atol=2e-2)
 
 
 def test_the_border_is_where_held_out_logits_are_as_likely_of_either_kind():
