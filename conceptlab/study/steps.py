@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LABEL_SIZE, SEED = "data.label_size", "seed"
-VERSION = 6  # of what steps put out: raised when it changes, so that run folders follow
+VERSION = 7  # of what steps put out: raised when it changes, so that run folders follow
 
 
 @dataclass(frozen=True)
