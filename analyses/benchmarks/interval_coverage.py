@@ -98,7 +98,8 @@ def masks(which: str, kind: str, frames: bool, rng: np.random.Generator, n: int)
     )
     names = pd.DataFrame({"concept": [str(i) for i in range(TOGETHER)], "category": "object"})
     counts = PairCounts(
-        names, np.tile(np.arange(n), TOGETHER), np.repeat(np.arange(TOGETHER), n),
+        names, np.full(TOGETHER, n), np.tile(np.arange(n), TOGETHER),
+        np.repeat(np.arange(TOGETHER), n),
         np.stack([both, union, both], axis=1).astype(np.int64),
     ).table(intervals=True)  # fmt: skip
     low, high = ("low", "high") if which == "set" else ("ind_low", "ind_high")

@@ -350,7 +350,8 @@ def chunk_histogram(
 ):
     """Histograms of the predicted probability over unlabelled and labelled pixels.
 
-    Arguments as in `chunk_loss`; `bins` equal bins over 0..1.
+    Arguments as in `chunk_loss`; `bins` equal bins over 0..1, without their lower
+    edges.
 
     Returns:
         (C, 2, bins) int64: [:, 0] pixels without the concept, [:, 1] pixels with it.
@@ -388,8 +389,8 @@ def _bin(wide, ys, pos, val, out):
             e = _exp_of_negative(-abs(z))
             r = one / (one + e)
             p = r if z >= 0 else e * r
-            spot = np.int32(p * bins)
-            place[x] = spot if spot < out.shape[1] else out.shape[1] - 1
+            spot = np.int32(np.ceil(p * bins)) - 1
+            place[x] = spot if spot > 0 else 0
         for x in range(pos.shape[1]):
             if val[y, x] > 0:
                 out[np.int64(pos[y, x]), place[x]] += 1

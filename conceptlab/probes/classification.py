@@ -58,7 +58,8 @@ class ClassificationProbe(BaseProbe):
     """Tell images that show a concept from those that do not, by their pooled units (eq. 5).
 
     The balanced log-loss is solved to its optimum on standardised inputs; the L2 penalty is chosen
-    for each concept by cross-validation over runs of neighbouring training images. The bias is then
+    for each concept by cross-validation over runs of neighbouring training images, in the data
+    set's order. The bias is then
     moved to where held-out images of both kinds are told apart best: where units are many and
     images few, the decisions on images learned from are further from the border than on others,
     and not by the same amount on both sides. Weights are over the raw activations, as in eq. 5, and
@@ -259,7 +260,8 @@ def accuracies(
 ) -> pd.DataFrame:
     """Accuracy of vectors over pooled activations, balanced (section 3.2.1).
 
-    The images that show a concept and those that do not weigh one half each. That is the mean over
+    The images that show a concept and those that do not weigh one half each; those of which it is
+    not known (all of the category unlabelled) count on neither side. That is the mean over
     all balanced sets, of which the paper draws one: where a concept is rare, or nearly everywhere,
     one such set leaves most images out, and a single image decides.
 

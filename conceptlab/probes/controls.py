@@ -66,7 +66,9 @@ def plain_controls(
         ridge = Ridge(problem, allowed, True, basis)
         found = ridge.solve(np.full(len(enough), PENALTY), ridge.origin)
         stream = Stream(RawMaps(maps), labels, judged, align_corners=align_corners)
-        scored = PixelProblem(stream, labels.shows() & enough, problem.alpha)
-        score = PairCounts(table, *scored.counts(*found)).table()["iou_set"]
+        shows = labels.shows()
+        scored = PixelProblem(stream, shows & enough, problem.alpha)
+        shown = shows[judged].sum(axis=0)
+        score = PairCounts(table, shown, *scored.counts(*found)).table()["iou_set"]
         table[name] = np.where(found[0].any(axis=1), score, np.nan)
     return table

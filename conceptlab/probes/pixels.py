@@ -81,7 +81,10 @@ class PixelProblem:
         return loss * scale, d_weights * scale, d_bias * scale
 
     def histograms(self, weights: Floats, bias: Floats) -> NDArray[np.int64]:
-        """(C, 2, BINS) pixels without and with the concept by predicted probability."""
+        """(C, 2, BINS) pixels without and with the concept by predicted probability.
+
+        Bin b holds probabilities above b / BINS, as a mask holds those above one half.
+        """
         xs, ys = self.stream.axes()
         groups = self.stream.labels.groups
         single, single_bias = weights.astype(np.float32), bias.astype(np.float32)
@@ -173,13 +176,15 @@ class PairCounts:
     """Pixel counts of every image with every concept that it shows.
 
     Args:
-        concepts: (C,) rows name, category.
+        concepts: (C,) rows concept, category.
+        shown: (C,) images that show each concept, whether or not it has a vector.
         images: (J,) rows of the activations.
         concept: (J,) rows of `concepts`.
         counts: (J, 3) pixels predicted and labelled, predicted, labelled.
     """
 
     concepts: pd.DataFrame
+    shown: NDArray[np.int64]
     images: NDArray[np.int64]
     concept: NDArray[np.int64]
     counts: NDArray[np.int64]
@@ -194,7 +199,7 @@ class PairCounts:
         return iou(*self.counts.T)
 
     def table(self, intervals: bool = False) -> pd.DataFrame:
-        """Scores per concept: n (images), iou_set (eq. 1), iou_ind (mean of eq. 3).
+        """Scores per concept: n (images that show it), iou_set (eq. 1), iou_ind (mean of eq. 3).
 
         Intervals are over images, of as many independent ones as neighbouring ones are worth
         (`conceptlab.numerics.serial.effective_number`).
@@ -204,12 +209,12 @@ class PairCounts:
         """
         count = len(self.concepts)
         single = self.iou_ind()
-        n = np.bincount(self.concept, minlength=count)
+        judged = np.bincount(self.concept, minlength=count)
         sums = [np.bincount(self.concept, part, minlength=count) for part in self.counts.T]
         together = iou(*(np.asarray(total) for total in sums))
-        mean = ratio(np.bincount(self.concept, single, minlength=count), n)
+        mean = ratio(np.bincount(self.concept, single, minlength=count), judged)
         names = self.concepts[["concept", "category"]].reset_index(drop=True)
-        table = names.assign(n=n, iou_set=together, iou_ind=mean)
+        table = names.assign(n=self.shown, iou_set=together, iou_ind=mean)
         if intervals:
             bounds = self._bounds(single, together)
             table[["low", "high", "ind_low", "ind_high"]] = bounds
@@ -260,12 +265,11 @@ def pair_counts(
     _require_concepts(vectors, labels)
     images = split_rows(activations, split)
     stream = Stream(inputs_of(vectors, activations), labels, images, align_corners=align_corners)
-    problem = PixelProblem(
-        stream, labels.shows() & vectors.usable, np.zeros(len(vectors), np.float32)
-    )
+    shows = labels.shows()
+    problem = PixelProblem(stream, shows & vectors.usable, np.zeros(len(vectors), np.float32))
     found = problem.counts(np.nan_to_num(vectors.weights), np.nan_to_num(vectors.bias))
     names = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]]
-    return PairCounts(names, *found)
+    return PairCounts(names, shows[images].sum(axis=0), *found)
 
 
 def split_rows(activations: "Activations", split: str) -> NDArray[np.int64]:

@@ -52,10 +52,12 @@ class SegmentationProbe(BaseProbe):
     """Segment every concept by a weighted sum of thresholded units (eq. 2).
 
     By default the weighted log-loss, which is convex, is solved to its optimum. Its L2 penalty is
-    chosen for each concept on a held-out fifth of the training images. At the end the bias is moved
-    to where IoU_set on the training images is largest: the weights alpha balance the two kinds of
-    pixels, which places the mask's border where a balanced error is smallest, not where the overlap
-    is largest.
+    chosen for each concept on a held-out fifth of the training images: runs of neighbours in the
+    data set's order, so that the same images under other names may get another penalty, and scores
+    that differ by as much as that choice is uncertain. At the end the bias is moved to where
+    IoU_set on the training images is largest: the weights alpha balance the two kinds of pixels,
+    which places the mask's border where a balanced error is smallest, not where the overlap is
+    largest.
 
     With `inputs="raw"` the units are not thresholded: sigma(sum_k w_k A_k + b). The penalty is then
     on weights over standardised units; weights are given over the units as they are.
@@ -294,8 +296,9 @@ class SegmentationProbe(BaseProbe):
 
 
 def _train_score(problem: PixelProblem, weights: Floats, bias: Floats) -> Floats:
-    """IoU_set of the masks (probability above one half) on the pairs of a problem."""
-    counts = problem.histograms(weights, bias)
-    half = counts.shape[2] // 2
-    both, wrong = counts[:, 1, half:].sum(axis=1), counts[:, 0, half:].sum(axis=1)
-    return iou(both, both + wrong, counts[:, 1].sum(axis=1))
+    """IoU_set of the masks on the pairs of a problem, counted as `score` counts them."""
+    _, concepts, counts = problem.counts(weights, bias)
+    both, predicted, labelled = (
+        np.bincount(concepts, part, minlength=len(bias)) for part in counts.T
+    )
+    return iou(both, predicted, labelled)

@@ -62,6 +62,8 @@ def subset_scores(
 ) -> pd.DataFrame:
     """Scores of probes restricted to the F units of largest weight, and of the whole probe.
 
+    Which weight is largest, see `unit_ranking`: of raw units, per standard deviation.
+
     Args:
         probe: fitted on all units.
         activations: a layer's cached outputs.

@@ -41,6 +41,36 @@ def loss_by_torch(acts, data, weights, bias, alpha, concept, mode, side=32):
     return -each.sum()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"bias": False}, {"loss": "net2vec"}, {"loss": "net2vec", "bias": True},
+     {"inputs": "raw"}, {"inputs": "raw", "bias": False}, {"align_corners": True}],
+    ids=str,
+)  # fmt: skip
+def test_the_train_score_is_the_score_of_train(toy, settings):
+    data, acts = toy()
+    probe = SegmentationProbe(**{"tau": TAU, "label_size": 32, **settings}).fit(acts, data)
+    wanted = probe.score(acts, data, "train")["iou_set"]
+    assert_allclose(probe.vectors.concepts["train_score"], wanted, rtol=1e-12)
+
+
+def test_a_logit_of_nothing_is_in_no_mask(toy):
+    data, acts = toy()
+    problem = SegmentationProbe(tau=TAU, label_size=32)._problem(acts, label_store(acts, data, 32))
+    pixels = problem.histograms(np.zeros((6, 8)), np.zeros(6)).sum(axis=1)
+    assert pixels[:, BINS // 2 - 1].all()  # one half, and not above it
+    assert pixels.sum(axis=1) == pytest.approx(pixels[:, BINS // 2 - 1])
+
+
+def test_images_are_counted_of_concepts_without_a_vector_too(toy):
+    data, acts = toy()
+    probe = SegmentationProbe(tau=TAU, label_size=32, min_examples=10_000).fit(acts, data)
+    table = probe.score(acts, data)
+    shown = [(data._planes[acts.splits == "val"] == c).any(axis=(1, 2, 3)).sum() for c in range(6)]
+    assert table["n"].tolist() == shown
+    assert table["iou_set"].isna().all()
+
+
 @pytest.mark.parametrize("mode", ["bce", "net2vec"])
 @pytest.mark.parametrize("concept", [0, 4])
 def test_loss_and_gradient_are_those_of_eq_4(toy, mode, concept):
