@@ -52,12 +52,14 @@ def by_subset(concepts: pd.DataFrame, subsets: pd.DataFrame) -> pd.DataFrame:
 
 
 def layout(summary: pd.DataFrame) -> pd.DataFrame:
-    """A row per layer, a column per task."""
+    """A row per layer, a column per task that the run has."""
     shares = summary["share_probe_at_least_unit"].map("{:.1%}".format)
     cells = summary.assign(cell=shares + " of " + summary["n_concepts"].astype(str))
     cells = cells[summary["n_concepts"] > 0]
     places = cells[["model", "layer"]].drop_duplicates()
     for task, title in TASKS.items():
+        if not (cells["task"] == task).any():
+            continue
         own = cells[cells["task"] == task].set_index(["model", "layer"])["cell"].rename(title)
         places = places.join(own, on=["model", "layer"])
     return places.fillna("n/a").rename(columns={"model": "network"})

@@ -117,6 +117,15 @@ def places(frame):
     return list(dict.fromkeys(zip(frame["model"], frame["layer"], strict=True)))
 
 
+def test_table_1_has_columns_of_the_tasks_that_were_done(run, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    own = runpy.run_path(str(FOLDER / "table1.py"))
+    done = read(run / "tables" / "concepts.csv")
+    titles = [title for task, title in own["TASKS"].items() if (done["task"] == task).any()]
+    assert 0 < len(titles) < len(own["TASKS"])
+    assert list(own["layout"](own["shares"](done)).columns) == ["network", "layer", *titles]
+
+
 def test_table_1_counts_concepts(run, script):
     made, concepts = script("table1"), both_scores(run)
     for row in made["table1"].itertuples():
