@@ -58,10 +58,8 @@ def layout(summary: pd.DataFrame) -> pd.DataFrame:
     cells = cells[summary["n_concepts"] > 0]
     places = cells[["model", "layer"]].drop_duplicates()
     for task, title in TASKS.items():
-        if not (cells["task"] == task).any():
-            continue
         own = cells[cells["task"] == task].set_index(["model", "layer"])["cell"].rename(title)
-        places = places.join(own, on=["model", "layer"])
+        places = places.join(own, on=["model", "layer"]) if len(own) else places
     return places.fillna("n/a").rename(columns={"model": "network"})
 
 

@@ -111,6 +111,7 @@ def fit_logistic(
     """
     stretch = 1.0 / np.sqrt(0.25 * scale[None, :] + penalty[:, None])
     target = weights * labels
+    times = partial(_times, x, len(labels))
 
     def objective(u: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         w = u[:, :-1] * stretch[rows]
@@ -124,7 +125,6 @@ def fit_logistic(
         total = loss.sum(axis=1) + penalty[rows] / 2 * squares
         return total, np.column_stack([d_w * stretch[rows], g.sum(axis=1)])
 
-    times = partial(_times, x, len(labels))
     first = np.zeros((len(labels), x.shape[-1] + 1)) if start is None else start.copy()
     first[:, :-1] /= stretch
     found = minimise(objective, first, tolerance=tolerance, max_evaluations=300).x

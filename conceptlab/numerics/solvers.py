@@ -41,8 +41,8 @@ class Minimum:
 class _History:
     """The last steps and gradient changes of the rows that move; a slot with rho 0 does nothing.
 
-    Rows that have ended are let go once half have, and what all share is not copied: reading the
-    history is what a step costs.
+    Rows that have ended are let go once half have, and where all that are left move nothing is
+    copied: reading the history is a large part of a step.
     """
 
     def __init__(self, rows: int, width: int, memory: int) -> None:

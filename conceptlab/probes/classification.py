@@ -24,7 +24,7 @@ from conceptlab.numerics.logistic import (
     spread_of,
 )
 from conceptlab.numerics.serial import effective_number
-from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe
+from conceptlab.probes.base import CONSTANT, FOLDS, PROBES, TOO_FEW, BaseProbe
 from conceptlab.probes.heldout import held_out, middle
 from conceptlab.probes.pixels import split_rows
 from conceptlab.vectors import ConceptVectors
@@ -107,7 +107,8 @@ class ClassificationProbe(BaseProbe):
         if len(rows):
             white = Whitening.of(train.x)
             z = white.rotate(train.x)
-            for part in _parts(rows, len(PENALTIES) * len(z)):
+            for own in _parts(len(rows), len(PENALTIES) * len(z)):
+                part = rows[own]
                 found, penalty[part] = _cross_validated(
                     z, train.shown[part], train.known[part], white.values
                 )
@@ -129,8 +130,10 @@ class ClassificationProbe(BaseProbe):
         probe = ClassificationProbe(**self.get_params())
         train = probe._training(activations, data)
         weights, bias = np.zeros(units.shape), np.zeros(len(units))
-        each = len(train.x) * int(units[0].sum()) if len(units) else 0
-        for part in _parts(np.flatnonzero(train.enough), each):
+        rows = np.flatnonzero(train.enough)
+        each = len(train.x) * (FOLDS + int(units[:1].sum()))
+        for some in _parts(len(rows), each):
+            part = rows[some]
             own = np.nonzero(units[part])[1].reshape(len(part), -1)
             found = _refitted(train.x[:, own], train.shown[part], train.known[part], penalty[part])
             weights[part[:, None], own], bias[part] = found[:, :-1], found[:, -1]
@@ -311,20 +314,18 @@ def _worth(right: Flags, sides: Flags) -> Floats:
     correlations, not those of all together, decide.
     """
     worth = np.zeros(sides.shape[1:])
-    size = max(1, NUMBERS // len(sides))
-    for start in range(0, len(worth), size):
-        part = slice(start, start + size)
+    for part in _parts(len(worth), len(sides)):
         places, concepts, side = np.nonzero(sides[:, part])
         found = effective_number(right[:, part][places, concepts], 2 * concepts + side, places)
         worth[part].flat[: len(found)] = found
     return worth
 
 
-def _parts(rows: NDArray[np.int64], each: int) -> Iterator[NDArray[np.int64]]:
+def _parts(count: int, each: int) -> Iterator[slice]:
     """Concepts in groups, for memory, each concept having so many numbers."""
     size = max(1, NUMBERS // max(each, 1))
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+    for start in range(0, count, size):
+        yield slice(start, start + size)
 
 
 def _cross_validated(

@@ -10,9 +10,7 @@ from conceptlab.probes.base import FOLDS, folds
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-TOLERANCE = (
-    3e-5  # of a fold's loss, which strong penalties hardly let differ from that of no weights
-)
+TOLERANCE = 3e-5  # of a fold's loss; a strong penalty leaves it near that of no weights
 STEEP = 1e-4  # penalty on the slope of held-out logits, which could be endless
 
 

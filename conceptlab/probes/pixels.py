@@ -210,8 +210,7 @@ class PairCounts:
         count = len(self.concepts)
         single = self.iou_ind()
         judged = np.bincount(self.concept, minlength=count)
-        sums = [np.bincount(self.concept, part, minlength=count) for part in self.counts.T]
-        together = iou(*(np.asarray(total) for total in sums))
+        together = iou_set(self.concept, self.counts, count)
         mean = ratio(np.bincount(self.concept, single, minlength=count), judged)
         names = self.concepts[["concept", "category"]].reset_index(drop=True)
         table = names.assign(n=self.shown, iou_set=together, iou_ind=mean)
@@ -235,6 +234,17 @@ class PairCounts:
             bounds[concept, :2] = ratio_bounds(self.counts[own, 0], union[own], of_set[concept])
             bounds[concept, 2:] = mean_bounds(single[own], of_mean[concept], within=True)
         return bounds
+
+
+def iou_set(concept: NDArray[np.int64], counts: NDArray[np.int64], number: int) -> Floats:
+    """(C,) eq. 1: of each concept's pairs together.
+
+    Args:
+        concept: (J,) of each pair, below `number`.
+        counts: (J, 3) see `PairCounts`.
+        number: of concepts, C.
+    """
+    return iou(*(np.bincount(concept, part, minlength=number) for part in counts.T))
 
 
 def pair_counts(

@@ -19,7 +19,6 @@ from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.stream import Stream
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number, require_seed
-from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.parallel import one_blas_thread
 from conceptlab.numerics.pixelwise import BCE, NET2VEC
 from conceptlab.probes.base import CONSTANT, PROBES, TOO_FEW, BaseProbe, require_map
@@ -29,6 +28,7 @@ from conceptlab.probes.descent import descend
 from conceptlab.probes.pixels import (
     PairCounts,
     PixelProblem,
+    iou_set,
     pair_counts,
     split_rows,
     training_problem,
@@ -298,7 +298,4 @@ class SegmentationProbe(BaseProbe):
 def _train_score(problem: PixelProblem, weights: Floats, bias: Floats) -> Floats:
     """IoU_set of the masks on the pairs of a problem, counted as `score` counts them."""
     _, concepts, counts = problem.counts(weights, bias)
-    both, predicted, labelled = (
-        np.bincount(concepts, part, minlength=len(bias)) for part in counts.T
-    )
-    return iou(both, predicted, labelled)
+    return iou_set(concepts, counts, len(bias))

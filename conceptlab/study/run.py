@@ -167,14 +167,15 @@ def manifest(
     run: RunFolder, study: Study, data: "ProbeDataset", models: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """Versions, fingerprints, seeds, and the seconds and peak memory of every step."""
+    prints = data.fingerprints()
     return {
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "seed": study.seed,
         "data": {
             "spec": study.data.spec,
             "name": data.name,
-            "fingerprint": data.fingerprint,
-            "label_fingerprint": data.label_fingerprint,
+            "fingerprint": prints.pictures,
+            "label_fingerprint": prints.labels,
             "images": len(data),
             "splits": {str(k): int(v) for k, v in pd.Series(data.splits).value_counts().items()},
             "concepts": len(data.catalogue),

@@ -37,9 +37,8 @@ def holds_data(data: "ProbeDataset", label_size: int | None = None) -> Holds:
         data: the data set.
         label_size: side of the label maps, 0 for half the input; None where none are used.
     """
-    own: dict[str, Any] = {
-        TITLE: data.spec, "images": data.fingerprint, "labels": data.label_fingerprint,
-    }  # fmt: skip
+    prints = data.fingerprints()
+    own: dict[str, Any] = {TITLE: data.spec, "images": prints.pictures, "labels": prints.labels}
     if label_size is not None:
         own["label size"] = label_size
     return {"data": own}
