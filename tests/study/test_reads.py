@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from conceptlab.cli import main
+from conceptlab.data import load_data
 from conceptlab.errors import InputError
 from conceptlab.study.atlases import Territory, make_atlas
 from conceptlab.study.effects import Effects, make_decomposition, make_erasure, make_tcav
@@ -28,6 +29,7 @@ from conceptlab.study.steps import Layer, made, untrained_step
 STUDY = Study(
     DataSettings("scenes"), (ModelSettings("m", ("l",)),), resample=ResampleSettings(draws=2)
 )
+DATA = load_data("scenes:n=10")
 #: Settings that no step reads: they say which steps are asked for, or with which pictures, units
 #: and concepts (these are in keys themselves), or are read whenever a run's tables are written.
 NO_STEP = {
@@ -53,9 +55,8 @@ def keys(study, folder):
     """The key of every kind of step of a study of one layer."""
     provenance = {"dtype": "float16", "recorded": {}}
     acts = SimpleNamespace(provenance=provenance, layer="l", has_map=True)
-    data = SimpleNamespace(fingerprint="f", label_fingerprint="g", spec="scenes")
     model = SimpleNamespace(name="m")
-    layer, run = Layer(acts, data, study), Keys(folder)
+    layer, run = Layer(acts, DATA, study), Keys(folder)
     for make in (*LAYER_STEPS, make_examples):
         make(run, "m", "l", layer)
     made(run, ("m", "l", "untrained"), layer, untrained_step, PROBES)
@@ -147,8 +148,7 @@ def test_other_settings_cannot_be_read():
 
 
 def test_a_step_that_reads_more_than_it_says_fails(tmp_path):
-    data = SimpleNamespace(fingerprint="f", label_fingerprint="g", spec="scenes")
-    layer = Layer(SimpleNamespace(provenance={"recorded": {}}), data, STUDY)
+    layer = Layer(SimpleNamespace(provenance={"recorded": {}}), DATA, STUDY)
     with pytest.raises(AttributeError, match=r"reads the setting classify "):
         made(RunFolder(tmp_path), ("m", "l", "s"), layer, lambda own: own.study.classify, ("seed",))
 
