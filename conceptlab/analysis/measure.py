@@ -65,6 +65,7 @@ class Measure:
         least: items that it needs.
         told: items that its interval needs.
         summed: whether it is a sum over pairs of items, and grows with their number.
+        doubled: from a statistic, the share of the jackknife's variance that it counts twice over.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Measure:
     least: int = 3
     told: int = LEAST
     summed: bool = False
+    doubled: Callable[[Any], float] = lambda _: 0.0
 
     def __call__(self, a: Any, b: Any, draws: int, seed: int, concepts: Which) -> Measured:
         """The value for two sides as `matched` takes them, with interval and test.
@@ -141,6 +143,7 @@ class Measure:
         whole = statistic.value()
         if np.ptp(np.append(left_out, whole)) <= SAME * statistic.size:
             return value, value  # sides that agree, or differ, whatever the items
+        left_out = whole + (left_out - whole) * np.sqrt(1 - self.doubled(statistic))
         worth = len(groups) * side.count / tested
         if side.kind == "images":
             order = np.arange(len(groups))
