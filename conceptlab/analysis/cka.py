@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.embedding import SIDES, Items, Which
-from conceptlab.analysis.measure import Measure
+from conceptlab.analysis.measure import Measure, pair_share
 from conceptlab.analysis.measured import Floats, Measured
 from conceptlab.given import checked
 from conceptlab.numerics.pairs import permuted_product
@@ -84,6 +84,16 @@ class _Alignment:
         """With the second side's items in another order."""
         return self._hsic(*self.sides, order) / self.scale
 
+    def doubled(self) -> float:
+        """See `pair_share`: the debiased form is a correlation of U-centred Gram matrices.
+
+        Szekely & Rizzo 2014, "Partial distance correlation with methods for dissimilarities". The
+        other form holds the pairs of an item with itself, too, and is none.
+        """
+        if not self.debiased:
+            return 0.0
+        return pair_share(*(_u_centred(*side) for side in self.sides))
+
     def without(self, group: NDArray[np.int64]) -> float:
         """Without some of the items, centred anew; NaN where no two of the others differ."""
         kept = np.delete(self.same, group)
@@ -102,6 +112,15 @@ def _gram(side: Items, name: str) -> Floats:
 def _centred(gram: Floats) -> Floats:
     mean = gram.mean(axis=0)
     found: Floats = gram - mean - mean[:, None] + mean.mean()
+    return found
+
+
+def _u_centred(gram: Floats, rows: Floats) -> Floats:
+    """(n, n) a Gram matrix without diagonal whose rows add up to 0, and squares of pairs to 1."""
+    n = len(gram)
+    found: Floats = gram - (rows[:, None] + rows) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
+    np.fill_diagonal(found, 0.0)
+    found /= np.sqrt((found**2).sum() / 2)
     return found
 
 
@@ -159,6 +178,7 @@ def _measure(debiased: bool) -> Measure:
         make=lambda a, b: _Alignment(a, b, debiased),
         whole=lambda a, b: _streamed(a, b, debiased),
         least=4 if debiased else 3,
+        doubled=lambda statistic: statistic.doubled(),
     )
 
 

@@ -65,7 +65,7 @@ class Measure:
         least: items that it needs.
         told: items that its interval needs.
         summed: whether it is a sum over pairs of items, and grows with their number.
-        doubled: from a statistic, the share of the jackknife's variance that it counts twice over.
+        doubled: of a statistic, the share of the jackknife's variance that is too much.
     """
 
     name: str
@@ -161,3 +161,32 @@ def _few(count: int, seed: int) -> NDArray[np.int64]:
     if count <= LARGE:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, SAMPLE, replace=False))
+
+
+def pair_share(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The share of the jackknife's variance of a correlation over pairs that is too much.
+
+    Such a correlation is nearly a mean over pairs of what each adds to it (its influence), which is
+    a part of either item and a part of the pair's own. The jackknife counts the last twice (Efron &
+    Stein 1981, "The jackknife estimate of variance"), and of unrelated spaces there is no other.
+    Half of their part's square is given, not half of their part: where it is small it is not known
+    well (chosen for coverage, see `analyses/benchmarks/interval_coverage.py`).
+
+    Args:
+        first: (n, n) symmetric, 0 on the diagonal; over pairs the mean is 0, squares add up to 1.
+        second: likewise.
+
+    Returns:
+        0 to 1/2.
+    """
+    n = len(first)
+    correlation = (first * second).sum() / 2
+    influence = first * second - correlation / 2 * (first**2 + second**2)  # adds up to 0
+    of_item = influence.sum(axis=1)
+    own = influence - (of_item[:, None] + of_item) / (n - 2)
+    np.fill_diagonal(own, 0.0)
+    variance, squares = (own**2).sum() / (n * (n - 3)), (of_item**2).sum()
+    if squares <= 0:  # every pair agrees as it can
+        return 0.0
+    share = variance * (n - 2) ** 2 / squares  # of the jackknife's variance that is the pairs'
+    return float(min(share, 1.0) ** 2 / 2)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.embedding import SIDES, Items, Which, without_cosines
-from conceptlab.analysis.measure import Measure
+from conceptlab.analysis.measure import Measure, pair_share
 from conceptlab.analysis.measured import Floats, Measured
 from conceptlab.errors import InputError
 from conceptlab.given import checked
@@ -32,7 +32,6 @@ MANY = 600  # items above which resampled ranks are told apart in LEVELS alone
 PROBED = 400_000  # pairs that say where levels begin
 DIGITS = 12  # of a dissimilarity that are no rounding
 ROUNDED = 10.0**-DIGITS
-SPARED = 5  # items in n whose pairs' part is left in the variance: chosen for coverage
 
 ADEQUATE = (
     "Adequate where the pattern of similarities matters, and units need not correspond; blind to "
@@ -79,8 +78,8 @@ class _Correlation:
         return float(permuted_product(*self.squares, order)) / 2
 
     def doubled(self) -> float:
-        """See `_pair_share`."""
-        return _pair_share(*self.squares)
+        """See `pair_share`."""
+        return pair_share(*self.squares)
 
     def without(self, group: NDArray[np.int64]) -> float:
         """Without some of the items, and ranks taken anew."""
@@ -115,10 +114,10 @@ class _Tau:
         return float(weighted_tau(self.order, self.x, y, self.once))
 
     def doubled(self) -> float:
-        """See `_pair_share`, taken for the ranks: tau's is within a few hundredths of it."""
+        """See `pair_share`, taken for the ranks: tau's is within a few hundredths of it."""
         sides = (self.x, self.order), (self.y, np.argsort(self.y, kind="stable"))
         ranks = (weighted_ranks(*side, self.once) for side in sides)
-        return _pair_share(*(_standard_square(rank, len(self.square)) for rank in ranks))
+        return pair_share(*(_standard_square(rank, len(self.square)) for rank in ranks))
 
     def without(self, group: NDArray[np.int64]) -> float:
         """Without some of the items."""
@@ -169,30 +168,6 @@ def _standard_square(values: Floats, count: int) -> Floats:
     square = np.zeros((count, count))
     square[np.tril_indices(count, -1)] = away / length if length > 1e-12 else np.nan
     return square + square.T
-
-
-def _pair_share(first: Floats, second: Floats) -> float:
-    """The share of the jackknife's variance that is the pairs' own part, once of twice.
-
-    A correlation over pairs is nearly a mean over pairs of what each adds to it (its influence),
-    which is a part of either item and a part of the pair's own. The jackknife counts the last twice
-    (Efron & Stein 1981, "The jackknife estimate of variance"), and of unrelated spaces there is no
-    other.
-
-    Args:
-        first: (n, n) see `_standard_square`.
-        second: likewise.
-    """
-    n = len(first)
-    correlation = (first * second).sum() / 2
-    influence = first * second - correlation / 2 * (first**2 + second**2)  # adds up to 0
-    of_item = influence.sum(axis=1)
-    own = influence - (of_item[:, None] + of_item) / (n - 2)
-    np.fill_diagonal(own, 0.0)
-    variance, squares = (own**2).sum() / (n * (n - 3)), (of_item**2).sum()
-    if squares <= 0:  # every pair agrees as it can
-        return 0.0
-    return float(min((n - SPARED) / n * variance * (n - 2) ** 2 / (2 * squares), 0.5))
 
 
 def _streamed(a: Items, b: Items, method: str) -> float:

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy import stats
 
 from conceptlab.analysis import measure as driver
+from conceptlab.analysis.cka import _u_centred
 from conceptlab.analysis.compare import MEASURES
 from conceptlab.errors import InputError
 
@@ -142,6 +144,33 @@ def test_intervals_hold_what_new_items_would_give(name):
         low, high = MEASURES[name](*pair(rng, 60), 200, int(rng.integers(2**32)), "same").interval
         held.append(low <= truth <= high)
     assert 0.9 <= np.mean(held)
+
+
+@pytest.mark.parametrize("name", ["rsa-pearson", "rsa-spearman", "rsa-kendall", "cka-debiased"])
+def test_the_interval_of_unrelated_spaces_is_as_wide_as_their_values_spread(name):
+    """The jackknife alone makes it 1.4 to 1.6 times as wide: it counts the pairs' own part twice."""
+    rng = np.random.default_rng(5)
+    values, spreads = [], []
+    for _ in range(150):
+        sides = rng.normal(size=(60, 4)), rng.normal(size=(60, 6))
+        found = MEASURES[name](*sides, 1, 0, "same")
+        values.append(np.arctanh(found.value))
+        spreads.append(np.ptp(np.arctanh(found.interval)) / 2 / stats.t.ppf(0.975, 59))
+    assert 0.85 < np.sqrt(np.mean(np.square(spreads))) / np.std(values) < 1.35
+
+
+def test_a_u_centred_gram_matrix_gives_the_debiased_value():
+    rng = np.random.default_rng(6)
+    first, second = rng.normal(size=(12, 3)), rng.normal(size=(12, 5))
+    second[:, :3] += first
+    squares = []
+    for rows in (first, second):
+        gram = rows @ rows.T
+        np.fill_diagonal(gram, 0.0)
+        squares.append(_u_centred(gram, gram.sum(axis=1)))
+    assert_allclose([square.sum(axis=0) for square in squares], 0, atol=1e-12)
+    correlation = (squares[0] * squares[1]).sum() / 2
+    assert correlation == pytest.approx(value("cka-debiased", first, second), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", MEASURES)

@@ -112,15 +112,3 @@ def test_values_without_some_of_many_items_differ_little_from_those_of_exact_ran
         assert binned.without(group) == pytest.approx(exact.without(group), abs=1e-3)
     none = np.empty(0, dtype=int)
     assert binned.without(none) == pytest.approx(exact.value(), abs=1e-3)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_interval_of_unrelated_spaces_is_as_wide_as_their_values_spread(method):
-    """The jackknife alone makes it 1.4 times as wide: it counts the pairs' own part twice."""
-    rng = np.random.default_rng(5)
-    values, spreads = [], []
-    for _ in range(150):
-        found = rsa(rng.normal(size=(30, 4)), rng.normal(size=(30, 6)), method, draws=1)
-        values.append(np.arctanh(found.value))
-        spreads.append(np.ptp(np.arctanh(found.interval)) / 2 / stats.t.ppf(0.975, 29))
-    assert 0.85 < np.sqrt(np.mean(np.square(spreads))) / np.std(values) < 1.25
