@@ -148,7 +148,7 @@ def test_intervals_hold_what_new_items_would_give(name):
 
 @pytest.mark.parametrize("name", ["rsa-pearson", "rsa-spearman", "rsa-kendall", "cka-debiased"])
 def test_the_interval_of_unrelated_spaces_is_as_wide_as_their_values_spread(name):
-    """The jackknife alone makes it 1.4 to 1.6 times as wide: it counts the pairs' own part twice."""
+    """The jackknife alone makes it 1.4 to 1.6 times as wide: pairs count twice."""
     rng = np.random.default_rng(5)
     values, spreads = [], []
     for _ in range(150):
