@@ -45,6 +45,8 @@ from conceptlab.study.settings import SEGMENT_TASKS
 
 log = logging.getLogger(__name__)
 
+VERSION = 7  # of what steps put out: raised when it changes, so that run folders follow
+
 __all__ = ["Names", "Outputs", "RunFolder", "read_table", "safe"]
 
 
@@ -117,7 +119,8 @@ class RunFolder:
             InputError: it has failed before in this run.
         """
         self.require_same(names, holds or {})
-        place, wanted = self.place(names), digest(dict(key))
+        key = {"version": VERSION, **key}
+        place, wanted = self.place(names), digest(key)
         first = self.asked.get(names) != wanted
         self.asked[names] = wanted
         if names in self.unmade and not first:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LABEL_SIZE, SEED = "data.label_size", "seed"
-VERSION = 7  # of what steps put out: raised when it changes, so that run folders follow
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,6 @@ class Layer:
         """Everything that a step's outputs depend on; its settings are those that it can read."""
         return {
             "step": step,
-            "version": VERSION,
             "activations": {
                 k: v for k, v in self.activations.provenance.items() if k != "recorded"
             },

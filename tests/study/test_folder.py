@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from conceptlab.errors import CacheError, InputError, UnfinishedError
-from conceptlab.study.folder import Outputs, RunFolder, read_table
+from conceptlab.study.folder import VERSION, Outputs, RunFolder, read_table
 from conceptlab.study.record import require_undamaged
 
 NAMES = "m", "l", "s"
@@ -27,6 +27,18 @@ def test_a_step_is_made_once_for_each_key(tmp_path):
         assert len(calls) == count
         assert read_table(folder / "scores.csv")["score"].item() == wanted
     assert not list((tmp_path / "steps").rglob("*.tmp"))
+
+
+def test_every_step_is_made_again_by_a_version_that_puts_out_something_else(
+    tmp_path, monkeypatch, caplog
+):
+    run = RunFolder(tmp_path)
+    run.step(NAMES, {"a": 1}, made)
+    monkeypatch.setattr("conceptlab.study.folder.VERSION", VERSION + 1)
+    with caplog.at_level("INFO"):
+        folder = run.step(NAMES, {"a": 1}, lambda: made(2.0))
+    assert read_table(folder / "scores.csv")["score"].item() == 2.0
+    assert f"made again (version: {VERSION} -> {VERSION + 1})" in caplog.text
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("0"), SystemExit(0), InputError("no")])
