@@ -199,7 +199,9 @@ def linear_cka(
 
     Symmetric; 1 for a side with itself, shifted, rotated or scaled as a whole. When it is adequate
     stands in the result. Of more than 2,000 items no (n, n) matrix is held, the value is exact, and
-    1,000 items drawn by the seed stand for all in the test and the interval.
+    1,000 items drawn by the seed stand for all in the test and the interval. Of 20 to 50 items with
+    heavy tails (Student's t of 3 degrees of freedom) a 95 % interval holds the truth in 91 to 92 %
+    of cases; of few items of unrelated spaces in 98 %.
 
     Args:
         x: `ConceptVectors`, `Activations` (their pooled form, an item is an image) or (n, K).
