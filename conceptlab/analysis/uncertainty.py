@@ -16,7 +16,7 @@ from conceptlab.numerics.testing import TIE, benjamini_hochberg
 from conceptlab.vectors import ConceptVectors, unit_rows
 
 Floats = NDArray[np.float64]
-PINNED = 0.5  # of a vector's squared length: more signal than noise
+PINNED = 0.5  # reliability: draws scatter about the fit by less than half its squared length
 
 
 class Distribution(Protocol):
@@ -142,16 +142,17 @@ def pinned_down(distribution: Distribution) -> pd.DataFrame:
 
     Returns:
         A row per concept with a vector, the least reliable first: concept, category, n_train (where
-        known), reliability (share of the vector's squared length that is not noise, 0..1), cosine
-        (median, of draws with the fit), low (5 % of them are lower), told_apart (share of draws
-        that are nearer to their own concept's fit than to any other's; concepts that always go
-        together cannot be), pinned (reliability above 0.5).
+        known), reliability (1 - mean squared distance of draws to the fit, as a share of the fit's
+        squared length; at least 0), cosine (median, of draws with the fit), low (5 % of them are
+        lower), told_apart (share of draws that are nearer to their own concept's fit than to any
+        other's; concepts that always go together cannot be), pinned (reliability above 0.5).
     """
     vectors, rows, draws = _parts(distribution, 0.95)
     weights = vectors.weights[rows]
     unit = unit_rows(weights)
-    noise = np.nanvar(draws, axis=0, ddof=1).sum(axis=1)
-    reliability = np.clip(1 - noise / (weights**2).sum(axis=1), 0.0, 1.0)
+    # about the fit, not about their mean: draws that agree on another vector do not bear it out
+    away = np.nanmean(((draws - weights) ** 2).sum(axis=2), axis=0)
+    reliability = np.clip(1 - away / (weights**2).sum(axis=1), 0.0, 1.0)
     cosines = np.full(draws.shape[:2], np.nan)
     apart = np.full(draws.shape[:2], np.nan)
     for place, draw in enumerate(draws):

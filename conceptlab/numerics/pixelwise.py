@@ -198,8 +198,11 @@ def _narrow(g, low, high, t, width, out):
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
-def _image_loss(wide, ys, pos, val, alpha, mode, stride, gradient):
-    """Loss of one (image, concept) pair from its widened rows; d loss / d wide into gradient."""
+def _image_loss(wide, ys, pos, val, alpha, mode, first, stride, gradient):
+    """Loss of one (image, concept) pair from its widened rows; d loss / d wide into gradient.
+
+    Both are scaled from the rows that are visited to all rows.
+    """
     low, high, t = ys
     w = wide.shape[1]
     z = np.empty(w, np.float32)
@@ -207,7 +210,9 @@ def _image_loss(wide, ys, pos, val, alpha, mode, stride, gradient):
     gradient[:] = 0
     total = 0.0
     one = np.float32(1.0)
-    for y in range(stride // 2, pos.shape[0], stride):
+    visited = (pos.shape[0] - first + stride - 1) // stride
+    scale = np.float32(pos.shape[0] / visited)
+    for y in range(first, pos.shape[0], stride):
         above, below, ty = low[y], high[y], t[y]
         for x in range(w):
             z[x] = wide[above, x] + ty * (wide[below, x] - wide[above, x])
@@ -216,10 +221,10 @@ def _image_loss(wide, ys, pos, val, alpha, mode, stride, gradient):
         else:
             total += _row_net2vec(z, pos, val, y, alpha, g)
         for x in range(w):
-            gradient[above, x] += (one - ty) * g[x]
+            gradient[above, x] += (one - ty) * scale * g[x]
         for x in range(w):
-            gradient[below, x] += ty * g[x]
-    return total
+            gradient[below, x] += ty * scale * g[x]
+    return total * (pos.shape[0] / visited)
 
 
 @njit(nogil=True, cache=True)
@@ -236,6 +241,7 @@ def chunk_loss(
     xs,
     ys,
     mode,
+    first,
     stride,
 ):
     """Summed loss of a chunk's (image, concept) pairs, and its gradient with respect to their maps.
@@ -248,7 +254,8 @@ def chunk_loss(
         alpha: (C,) float32.
         xs: (low, high, t) of the columns; ys: of the rows (t in float32).
         mode: `BCE` or `NET2VEC`.
-        stride: visit every row of pixels (1), or every stride-th.
+        first: (n,) the first row of pixels that is visited of each image, within them.
+        stride: visit every row from there (1), or every stride-th; sums are scaled to all rows.
 
     Returns:
         loss (C,) float64, gradient (J, H * W) float32.
@@ -271,7 +278,7 @@ def chunk_loss(
                 mark_labelled(pattern[image], labelled, group, val)
             mark_concept(planes, plane_offsets[image], plane_offsets[image + 1], np.int16(c), pos)
             widen(maps[pair], xs[0], xs[1], xs[2], width, wide)
-            loss[c] += _image_loss(wide, ys, pos, val, alpha[c], mode, stride, back)
+            loss[c] += _image_loss(wide, ys, pos, val, alpha[c], mode, first[image], stride, back)
             _narrow(back, xs[0], xs[1], xs[2], width, d_maps[pair])
     return loss, d_maps
 

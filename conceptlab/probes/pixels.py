@@ -53,7 +53,8 @@ class PixelProblem:
             weights: (C, K).
             bias: (C,).
             trains: (N, C) which pairs.
-            stride: visit every stride-th row of pixels only; sums are scaled to all rows.
+            stride: visit every stride-th row of pixels only, from another row in each image; sums
+                are scaled to all rows.
         """
         xs, ys = self.stream.axes()
         groups = self.stream.labels.groups
@@ -65,7 +66,8 @@ class PixelProblem:
             if not len(pairs[1]):
                 return np.zeros(count), np.zeros(weights.shape), np.zeros(count)
             maps = chunk.inputs.maps(single, single_bias, pairs)
-            rest = (self.alpha, xs, ys, self.mode, stride)
+            first = _first_rows(chunk.images, min(stride, self.stream.labels.size[0]))
+            rest = (self.alpha, xs, ys, self.mode, first, stride)
             loss, d_maps = _call(chunk_loss, maps, chunk, groups, pairs, rest)
             each = d_maps.sum(axis=1, dtype=np.float64)
             d_bias = np.bincount(pairs[1], each, count).astype(np.float64)
@@ -76,9 +78,7 @@ class PixelProblem:
             loss += part[0]
             d_weights += part[1]
             d_bias += part[2]
-        rows = self.stream.labels.size[0]
-        scale = rows / len(range(stride // 2, rows, stride))
-        return loss * scale, d_weights * scale, d_bias * scale
+        return loss, d_weights, d_bias
 
     def histograms(self, weights: Floats, bias: Floats) -> NDArray[np.int64]:
         """(C, 2, BINS) pixels without and with the concept by predicted probability.
@@ -320,6 +320,16 @@ def _require_concepts(vectors: ConceptVectors, labels: LabelStore) -> None:
             f"these vectors are of {len(have)} concepts and the data set has {len(want)}; "
             "score them on the data set that they were learned from"
         )
+
+
+def _first_rows(images: NDArray[np.int64], stride: int) -> NDArray[np.int64]:
+    """(n,) a first row below the stride for each image, always the same one.
+
+    What lies between the rows that are visited in one image is seen in others, so that no concept
+    is missed. Rows are scattered: images may alternate, as those of two cameras do.
+    """
+    golden = images * ((np.sqrt(5.0) - 1) / 2)  # multiples of it lie evenly in 0..1, mod 1
+    return (golden % 1.0 * stride).astype(np.int64)
 
 
 def _call(

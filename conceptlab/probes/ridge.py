@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Solution = tuple[Floats, Floats]  # weights (C, K) and biases (C,)
 
-COARSE = 4  # rows of pixels per row visited, while far from the optimum
+COARSE = 2  # rows of pixels per row visited, while far from the optimum
 TOLERANCE = {COARSE: 2e-4, 1: 5e-5}
 LEAST = 1e-4  # of alpha (1 - alpha), for concepts of hardly a pixel
 EVALUATIONS = 60  # passes over the images at most, for each solution

@@ -33,7 +33,7 @@ from conceptlab.probes.pixels import (
     split_rows,
     training_problem,
 )
-from conceptlab.probes.ridge import COARSE, Ridge
+from conceptlab.probes.ridge import Ridge
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ class SegmentationProbe(BaseProbe):
     ) -> Callable[[NDArray[np.int64]], Floats]:
         """A function from training images, drawn with repeats, to the weights learned from them.
 
-        Penalties and the scale of the units are this probe's own; every fourth row of pixels is
-        visited.
+        Penalties and the scale of the units are this probe's own. Every row of pixels is visited:
+        of some rows a small concept has another optimum.
 
         Args:
             activations: that this probe was fitted on.
@@ -197,7 +197,7 @@ class SegmentationProbe(BaseProbe):
             rows = np.array([partner[image] for image in images])
             stream = replace(problem.stream, images=images, label_images=rows)
             now = replace(problem, stream=stream)
-            found, _ = replace(ridge, problem=now).minimise(penalty, start, COARSE)
+            found, _ = replace(ridge, problem=now).minimise(penalty, start, 1)
             seen = problem.trains[rows].any(axis=0) | ~usable
             return np.where(seen[:, None], found, np.nan)
 

@@ -45,7 +45,7 @@ from conceptlab.study.settings import SEGMENT_TASKS
 
 log = logging.getLogger(__name__)
 
-VERSION = 7  # of what steps put out: raised when it changes, so that run folders follow
+VERSION = 8  # of what steps put out: raised when it changes, so that run folders follow
 
 __all__ = ["Names", "Outputs", "RunFolder", "read_table", "safe"]
 

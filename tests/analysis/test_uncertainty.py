@@ -1,7 +1,7 @@
 """Intervals from draws, where the truth behind them is known."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -89,6 +89,16 @@ def test_what_is_noise_is_not_pinned_down():
     table = pinned_down(drawn(truth, 0.4, rng))
     assert table["reliability"].is_monotonic_increasing
     assert (table[table["pinned"]]["told_apart"] > 0.9).all()
+
+
+def test_draws_that_agree_on_another_vector_do_not_bear_it_out():
+    rng = np.random.default_rng(5)
+    given = drawn(rng.normal(size=(3, 40)), 0.2, rng)
+    elsewhere = 1e-6 * given.draws + rng.normal(size=(3, 40)).astype(np.float32)
+    for draws in (1e-6 * given.draws, elsewhere):
+        found = pinned_down(replace(given, draws=draws))
+        assert (found["reliability"] < 0.01).all()
+        assert not found["pinned"].any()
 
 
 def test_reliability_is_the_share_that_is_no_noise():

@@ -10,7 +10,6 @@ from conceptlab.errors import InputError
 from conceptlab.numerics.logistic import Whitening, balanced_weights, fit_logistic
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.resampled import ResampledProbe, VectorDistribution
-from conceptlab.probes.ridge import COARSE
 from conceptlab.probes.segmentation import SegmentationProbe
 from conceptlab.vectors import ConceptVectors
 from tests.conftest import ToyData, catalogue_of
@@ -72,6 +71,22 @@ def test_a_segmentation_draw_is_the_optimum_of_its_images_counted_as_drawn(fitte
         assert np.abs(gradient).max() < 3e-3
 
 
+@pytest.mark.parametrize("inputs", ["binary", "raw"])
+@pytest.mark.parametrize("top", [0, 1, 2, 3])
+def test_a_draw_of_all_images_is_the_fit_also_of_a_thin_concept(store_activations, inputs, top):
+    """A draw that skipped rows of pixels had another optimum: cosines of 0.05 and reliability 1."""
+    rng = np.random.default_rng(0)
+    planes = np.full((60, 1, 32, 32), -1)
+    planes[:, 0, top, 4:20], planes[:, 0, 12:28, 4:28] = 0, 1
+    data = ToyData(planes, np.array(["train"] * 45 + ["val"] * 15),
+                   catalogue_of(("thin", "object"), ("thick", "object")))  # fmt: skip
+    acts = store_activations(rng.normal(size=(60, 6, 8, 8)), data)
+    probe = SegmentationProbe(tau=0.2, inputs=inputs, label_size=32).fit(acts, data)
+    again, wanted = probe.redrawing(acts, data)(np.arange(45)), probe.vectors.weights
+    lengths = np.linalg.norm(again, axis=1) * np.linalg.norm(wanted, axis=1)
+    assert ((again * wanted).sum(axis=1) / lengths > 0.98).all()
+
+
 def _literal(problem, rows, concept, weights, bias):
     """Loss and gradients of one concept: every image by itself, as often as it was drawn."""
     loss, slope, slope_b, pixels = 0.0, 0.0, 0.0, 0
@@ -83,7 +98,7 @@ def _literal(problem, rows, concept, weights, bias):
         if not problem.trains[image, concept]:
             continue
         one = replace(problem, stream=replace(problem.stream, images=np.array([image])))
-        sums = one.sums(all_weights, all_bias, one.trains, COARSE)
+        sums = one.sums(all_weights, all_bias, one.trains)
         loss += times * sums[0][concept]
         slope = slope + times * sums[1][concept]
         slope_b += times * sums[2][concept]
