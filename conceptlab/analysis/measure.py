@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, permutations
+from math import factorial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +21,7 @@ from conceptlab.numerics.testing import permutation_p
 LARGE = 2000  # items up to here have their (n, n) matrices held
 SAMPLE = 1000  # of more items, so many stand for all in tests and intervals
 GROUPS = 100  # items, or groups of neighbours, that are left out of the interval in turn
+FACTORIAL = 12  # items of which there are more orders than anyone draws
 LEAST = 10  # items that an interval needs: of fewer none covers what it says
 FEW = "too few items for an interval: it takes {}"
 UNTESTED = "every order of the items gives this value: there is nothing to test"
@@ -86,7 +89,8 @@ class Measure:
         what other items of the same kind and number would give; of many items, groups of neighbours
         are left out together. Images are worth as many independent ones as their order says
         (`conceptlab.numerics.serial.effective_number`). The test permutes the items of one side and
-        asks whether the sides agree more than so. Of more than `LARGE` items, `SAMPLE` drawn by the
+        asks whether the sides agree more than so; all orders where there are no more than draws,
+        and the p-value is exact. Of more than `LARGE` items, `SAMPLE` drawn by the
         seed stand for all in both, and the interval is narrowed accordingly.
         """
         require_number(draws, "draws", 0)
@@ -102,9 +106,7 @@ class Measure:
         value = self.whole(first, second) if tested < count else observed
         if not np.isfinite(value):
             return self._without(UNDEFINED, first, draws)
-        null = drawn(
-            draws, lambda g: statistic.permuted(g.permutation(tested)), seed, f"{self.name}: test"
-        )
+        null = self._null(statistic, tested, draws, seed)
         chance = permutation_p(observed, null, greater=self.greater, size=statistic.size)
         return Measured(
             measure=self.name,
@@ -117,6 +119,14 @@ class Measure:
             adequate=self.adequate,
             note=self._note(count, chance) if draws else "",
         )
+
+    def _null(self, statistic: Statistic, count: int, draws: int, seed: int) -> NDArray[np.float64]:
+        """The values of other orders of the items: of all of them, where they are no more."""
+        if 0 < factorial(min(count, FACTORIAL)) <= draws:
+            orders = islice(permutations(range(count)), 1, None)
+            return np.array([statistic.permuted(np.array(order)) for order in orders])
+        label = f"{self.name}: test"
+        return drawn(draws, lambda g: statistic.permuted(g.permutation(count)), seed, label)
 
     def _without(self, why: str, side: Items, draws: int) -> Measured:
         """What is said where the measure is undefined."""

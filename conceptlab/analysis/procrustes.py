@@ -21,7 +21,8 @@ ROUNDED = 1e-13  # of a distance between configurations of length 1
 ADEQUATE = (
     "Adequate where there are many more items than units; a metric, so distances of several spaces "
     "can be clustered or projected. Blind to rotation, reflection, shift and scale of either side. "
-    "With fewer items than units a rotation fits nearly anything: judge by the permutation test."
+    "With fewer items than units a rotation fits nearly anything: judge by the permutation test. "
+    "The angle grows with the number of items: compare values, and read intervals, at one number."
 )
 
 

@@ -62,13 +62,16 @@ class Relabelling:
     def concept_chances(self, distances: Floats) -> Floats:
         """(C,) chances of each concept's excess, among the excesses of all concepts by other deals.
 
-        Where there are enough deals, the given one is among them: then concepts may depend on one
-        another, and the share of concepts below a level is on average that level.
+        An excess counts as a share of the concept's mean distance over all runs, which no deal
+        changes: runs differ in some concepts by more than in others. Where there are enough deals,
+        the given one is among them: then concepts may depend on one another, and the share of
+        concepts below a level is on average that level.
 
         Args:
             distances: (R, R, C) of every two runs.
         """
-        each = self.statistics(distances)
+        mean = distances.sum(axis=(0, 1)) / (len(distances) * (len(distances) - 1))
+        each = self.statistics(distances) / np.where(mean > 0, mean, 1.0)
         pool = np.sort(each[0 if self.enough else 1 :].ravel())
         slack = SLACK * np.maximum(1.0, np.abs(each[0]))
         above = pool.size - np.searchsorted(pool, each[0] - slack)

@@ -97,12 +97,13 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
         A row per class, layer and concept that has a vector: class, concept, category, layer, kind
         (of vectors); score (share of the class's images with a positive derivative, mean over
         counterparts), magnitude (sum of the positive derivatives over the sum of all absolute ones,
-        in 0..1), sensitivity (mean derivative along unit length), effect (the statistic less its
-        mean over random sets, in their standard deviations), p_value, p_adjusted (Holm over all
-        rows) and p_bh (Benjamini-Hochberg), p_rank, interval (95 % of the score: images drawn anew,
-        and the concept's images where its CAVs hold re-draws), random_low and random_high (where
-        95 % of random vectors' scores lie), n (images whose gradients are finite; others are left
-        out and told), accuracy and stability of the CAV, note (such as 'no better than chance').
+        in 0..1, mean over counterparts), sensitivity (mean derivative along unit length), effect
+        (the statistic less its mean over random sets, in their standard deviations), p_value,
+        p_adjusted (Holm over all rows) and p_bh (Benjamini-Hochberg), p_rank, interval (95 % of the
+        score: images drawn anew, and the concept's images where its CAVs hold re-draws), random_low
+        and random_high (where 95 % of random vectors' scores lie), n (images whose gradients are
+        finite; others are left out and told), accuracy and stability of the CAV, note (such as 'no
+        better than chance').
 
     Raises:
         InputError: no images or no vectors, a class that does not exist.

@@ -147,7 +147,9 @@ def zoom(
     Runs of a network are trainings that differ in their seed alone. The tests deal them out to the
     two networks anew, as wholes where there are about four of each. With fewer, the runs of each
     concept are dealt out apart, which takes concepts for independent: p-values are too small where
-    runs differ in many concepts together. A single concept is compared with all concepts.
+    runs differ in many concepts together. A single concept is compared with all concepts, each on
+    the scale of its own distances; of two runs each, a concept that varies several times as much as
+    others has p-values below 0.05 in about 10 % of cases.
 
     Args:
         networks: two or more, each by name: the embeddings of its runs (`ConceptVectors`, arrays or

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import sys
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from torch import nn
 from conceptlab.errors import ModelError
 from conceptlab.files import is_file, user_path
 from conceptlab.models.local import FreshLoader, importing_anew, modules_used, sources
-from conceptlab.models.settings import settings_of
+from conceptlab.models.settings import READERS, settings_of
 from conceptlab.models.source import FILES, SOURCES, Built
 from conceptlab.registry import near_matches
+
+log = logging.getLogger(__name__)
 
 
 @SOURCES.register("file")
@@ -37,6 +40,12 @@ def build(rest: str, bare: bool) -> Built:
         kind = type(module).__name__
         raise ModelError(f"{factory} in {path} returns {kind}, which is no torch.nn.Module")
     given = settings_of(module, f"{factory} in {path}")
+    for setting in sorted(READERS.keys() & vars(sys.modules[name]).keys() - given.keys()):
+        log.warning(
+            "%s sets %s, and %s returns a network without it: it is not read; set it on the "
+            "network",
+            *(path, setting, factory),
+        )
     code = path.read_bytes() + _others(name, module)
     return Built(module, f"{path.stem}-{factory}", code=code, **given)
 

@@ -30,7 +30,8 @@ def swap_test(
         seed: of the changes.
 
     Returns:
-        Two-sided, above 0; NaN where either score is undefined.
+        Two-sided, above 0; NaN where either score is undefined, or where every change of sides
+        gives as large a difference (of one image, or one run of them), so that nothing was tested.
 
     >>> ones, none = np.ones((12, 1)), np.zeros((12, 1))
     >>> swap_test(ones, none, lambda sums: sums[:, 0], 12) < 0.01
@@ -45,5 +46,8 @@ def swap_test(
     found = score(middle + away) - score(middle - away)
     if not np.isfinite(found).all():
         return float("nan")
-    slack = 1e-9 * max(abs(found[0]), 1e-300)
-    return float((1 + (np.abs(found[1:]) >= abs(found[0]) - slack).sum()) / (1 + DRAWS))
+    away = np.abs(found)
+    slack = 1e-9 * max(away[0], 1e-300)
+    if np.ptp(away) <= slack:
+        return float("nan")
+    return float((1 + (away[1:] >= away[0] - slack).sum()) / (1 + DRAWS))

@@ -257,7 +257,7 @@ def chance_of_best(
 
     Returns:
         A row per concept: concept, category, chance (mean over permutations), chance_high (their
-        largest).
+        largest); NaN where no image of train shows it, so that no unit can be chosen.
 
     Raises:
         InputError: a layer of one vector a picture.
@@ -268,6 +268,7 @@ def chance_of_best(
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
     generator = np.random.default_rng(seed)
+    shown = labels.shows()[activations.splits == "train"].any(axis=0)
     reached = []
     for _ in range(permutations):
         score = {}
@@ -276,7 +277,8 @@ def chance_of_best(
             stream = Stream(active, labels, rows, generator.permutation(rows))
             score[part] = unit_iou(stream, active, labels.shows())
         best = np.nan_to_num(score["train"], nan=-1.0).argmax(axis=0)
-        reached.append(score[split][best, np.arange(len(best))])
+        found = score[split][best, np.arange(len(best))]
+        reached.append(np.where(shown, found, np.nan))
     values = np.array(reached)
     return pd.DataFrame(
         {

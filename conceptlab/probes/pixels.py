@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 BINS = 4096
+GOLDEN = (5**0.5 - 1) / 2  # its multiples lie evenly in 0..1, modulo 1
 
 
 @dataclass(frozen=True)
@@ -328,8 +329,9 @@ def _first_rows(images: NDArray[np.int64], stride: int) -> NDArray[np.int64]:
     What lies between the rows that are visited in one image is seen in others, so that no concept
     is missed. Rows are scattered: images may alternate, as those of two cameras do.
     """
-    golden = images * ((np.sqrt(5.0) - 1) / 2)  # multiples of it lie evenly in 0..1, mod 1
-    return (golden % 1.0 * stride).astype(np.int64)
+    golden = images * GOLDEN % 1.0
+    first: NDArray[np.int64] = (golden * stride).astype(np.int64)
+    return first
 
 
 def _call(

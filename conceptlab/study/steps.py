@@ -203,9 +203,7 @@ def segment_step(layer: Layer, inputs: str, units: ConceptVectors) -> Outputs:
         )  # fmt: skip
         names = ["position_score", "colour_score", "plain_score"]
         scores[names] = plain[list(CONTROLS)].to_numpy()
-    tables = {
-        "scores": scores.assign(split=settings.split), "per_image": _per_image(acts, counts),
-    }  # fmt: skip
+    tables = {"scores": _noted(scores, settings.split), "per_image": _per_image(acts, counts)}
     return Outputs(tables, {SEGMENT_TASKS[inputs]: probe.vectors}, {})
 
 
@@ -231,8 +229,20 @@ def classify_step(layer: Layer) -> Outputs:
     if settings.shuffle_control:
         control = _classifier(layer, shuffle=True).fit(acts, data)
         scores["shuffled_score"] = scored(control.vectors)["accuracy"]
-    tables = {"scores": scores.assign(split=settings.split)}
+    tables = {"scores": _noted(scores, settings.split)}
     return Outputs(tables, {"classify": probe.vectors}, {})
+
+
+def _noted(scores: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Scores with their split, and with a note wherever a vector has no score or no interval."""
+    unscored, unbounded = scores["score"].isna(), scores["low"].isna()
+    none, alone = f"no image of {split} shows it", f"no other image of {split} to tell it from"
+    note = np.select(
+        [scores["note"] != "", unscored & (scores["n"] == 0), unscored, unbounded],
+        [scores["note"], none, alone, "too few images for an interval"],
+        default="",
+    )
+    return scores.assign(note=note, split=split)
 
 
 def subsets_step(layer: Layer) -> Outputs:

@@ -1,5 +1,7 @@
 """What all measures promise, and that their tests and intervals keep their level."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -171,6 +173,18 @@ def test_a_u_centred_gram_matrix_gives_the_debiased_value():
     assert_allclose([square.sum(axis=0) for square in squares], 0, atol=1e-12)
     correlation = (squares[0] * squares[1]).sum() / 2
     assert correlation == pytest.approx(value("cka-debiased", first, second), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["rsa-pearson", "procrustes", "cka"])
+def test_of_few_items_every_order_is_looked_at(name):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(5, 3))
+    b = a @ rng.normal(size=(3, 4)) + 0.5 * rng.normal(size=(5, 4))
+    every = np.array([value(name, a, b[list(order)]) for order in permutations(range(5))])
+    observed, greater = value(name, a, b), MEASURES[name].greater
+    wanted = np.mean(every >= observed - 1e-12 if greater else every <= observed + 1e-12)
+    found = [MEASURES[name](a, b, 500, seed, "same").p_value for seed in (0, 1)]
+    assert found == pytest.approx([wanted] * 2, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", MEASURES)

@@ -45,3 +45,8 @@ def test_neighbours_change_sides_together():
 def test_what_is_undefined_has_no_p_value():
     none = np.zeros((5, 3))
     assert np.isnan(swap_test(none, none, lambda s: iou(*s.T), 5))
+    one = np.array([[3.0]])  # both changes of sides give the same difference
+    assert np.isnan(swap_test(one, 0 * one, total, 1))
+    many = np.ones((30, 1))  # neighbours that are worth one image
+    assert np.isnan(swap_test(many, 0 * many, total, 1))
+    assert np.isnan(swap_test(many, many, total, 30))

@@ -122,6 +122,16 @@ def test_chance_lies_below_a_planted_unit_and_repeats(toy):
     assert (chance["chance"] <= chance["chance_high"]).all()
 
 
+def test_a_concept_that_train_never_shows_has_no_unit_and_no_chance(toy):
+    data, acts = toy()
+    train = acts.splits == "train"
+    data._planes[train] = np.where(data._planes[train] == 2, -1, data._planes[train])
+    chance = chance_of_best(acts, data, TAU, label_size=16, permutations=3)
+    own = chance.set_index("concept").loc["thing2", ["chance", "chance_high"]]
+    assert own.isna().all()
+    assert chance["chance"][:2].notna().all()
+
+
 def test_wrong_options_and_foreign_data_are_refused(toy):
     data, acts = toy()
     with pytest.raises(InputError, match="order is one of"):

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from conceptlab.study.steps import _noted
 from conceptlab.study.tables import CONCEPT_COLUMNS, summary_table
 
 
@@ -10,6 +11,18 @@ def test_columns_begin_as_the_contract_says():
     assert CONCEPT_COLUMNS[:11] == [
         "model", "layer", "task", "concept", "category", "n_train", "n_val", "best_unit",
         "best_unit_score", "probe_score", "train_score",
+    ]  # fmt: skip
+
+
+def test_every_score_and_interval_that_is_undefined_has_a_note():
+    nan = float("nan")
+    table = pd.DataFrame(
+        {"note": ["few", "", "", "", ""], "n": [0, 0, 9, 1, 9], "score": [nan, nan, nan, 0.5, 0.5],
+         "low": [nan, nan, nan, nan, 0.4]}
+    )  # fmt: skip
+    assert _noted(table, "val")["note"].tolist() == [
+        "few", "no image of val shows it", "no other image of val to tell it from",
+        "too few images for an interval", "",
     ]  # fmt: skip
 
 
