@@ -14,67 +14,67 @@ if TYPE_CHECKING:
     from conceptlab.activations.sample import Sample as Sample
     from conceptlab.activations.sample import sample as sample
     from conceptlab.activations.store import Activations as Activations
-    from conceptlab.analysis.analogies import Analogies as Analogies
-    from conceptlab.analysis.analogies import analogies as analogies
-    from conceptlab.analysis.atlas import Atlas as Atlas
-    from conceptlab.analysis.atlas import Layout as Layout
-    from conceptlab.analysis.atlas import atlas as atlas
-    from conceptlab.analysis.atlas_comparison import AtlasComparison as AtlasComparison
-    from conceptlab.analysis.atlas_comparison import compare_atlases as compare_atlases
-    from conceptlab.analysis.atlas_comparison import compare_classes as compare_classes
-    from conceptlab.analysis.cell_images import optimised_icons as optimised_icons
-    from conceptlab.analysis.cka import linear_cka as linear_cka
-    from conceptlab.analysis.clusters import Clusters as Clusters
-    from conceptlab.analysis.clusters import Hierarchy as Hierarchy
-    from conceptlab.analysis.clusters import clusters as clusters
-    from conceptlab.analysis.clusters import hierarchy as hierarchy
-    from conceptlab.analysis.compare import adequacy as adequacy
-    from conceptlab.analysis.compare import compare as compare
-    from conceptlab.analysis.decomposition import Decomposition as Decomposition
-    from conceptlab.analysis.decomposition import ImageDecomposition as ImageDecomposition
-    from conceptlab.analysis.decomposition import decompose as decompose
-    from conceptlab.analysis.decomposition import decompose_image as decompose_image
-    from conceptlab.analysis.distances import EmbeddingDistances as EmbeddingDistances
-    from conceptlab.analysis.distances import embedding_distance as embedding_distance
-    from conceptlab.analysis.embedding import ConceptSimilarities as ConceptSimilarities
-    from conceptlab.analysis.erased_probe import erased_probe as erased_probe
-    from conceptlab.analysis.erasure import Erasure as Erasure
-    from conceptlab.analysis.erasure import erase as erase
-    from conceptlab.analysis.exemplars import Exemplars as Exemplars
-    from conceptlab.analysis.exemplars import exemplars as exemplars
-    from conceptlab.analysis.field import Fields as Fields
-    from conceptlab.analysis.field import empirical_field as empirical_field
-    from conceptlab.analysis.icons import Icons as Icons
-    from conceptlab.analysis.icons import patch_icons as patch_icons
-    from conceptlab.analysis.measured import Measured as Measured
-    from conceptlab.analysis.neighbours import arithmetic_table as arithmetic_table
-    from conceptlab.analysis.neighbours import nearest_table as nearest_table
-    from conceptlab.analysis.neighbours import neighbours as neighbours
-    from conceptlab.analysis.optimised import against_probe as against_probe
-    from conceptlab.analysis.overlap import agreement_by_layer as agreement_by_layer
-    from conceptlab.analysis.overlap import concepts_per_unit as concepts_per_unit
-    from conceptlab.analysis.overlap import iou_distribution as iou_distribution
-    from conceptlab.analysis.overlap import unit_agreement as unit_agreement
-    from conceptlab.analysis.overlap import unit_shares as unit_shares
-    from conceptlab.analysis.polysemanticity import Polysemanticity as Polysemanticity
-    from conceptlab.analysis.polysemanticity import polysemanticity as polysemanticity
-    from conceptlab.analysis.predictivity import predictivity as predictivity
-    from conceptlab.analysis.procrustes import procrustes as procrustes
-    from conceptlab.analysis.projection import Projection as Projection
-    from conceptlab.analysis.projection import project as project
-    from conceptlab.analysis.rsa import rsa as rsa
-    from conceptlab.analysis.saturation import concept_saturation as concept_saturation
-    from conceptlab.analysis.saturation import saturation as saturation
-    from conceptlab.analysis.synsets import synset_table as synset_table
-    from conceptlab.analysis.tcav import tcav as tcav
-    from conceptlab.analysis.uncertainty import pinned_down as pinned_down
-    from conceptlab.analysis.uncertainty import similarity_intervals as similarity_intervals
-    from conceptlab.analysis.uncertainty import weight_intervals as weight_intervals
-    from conceptlab.analysis.wordnet import wordnet as wordnet
-    from conceptlab.analysis.words import sentence_vectors as sentence_vectors
-    from conceptlab.analysis.words import word_vectors as word_vectors
-    from conceptlab.analysis.zoom import Zoom as Zoom
-    from conceptlab.analysis.zoom import zoom as zoom
+    from conceptlab.analysis.atlas.comparison import AtlasComparison as AtlasComparison
+    from conceptlab.analysis.atlas.comparison import compare_atlases as compare_atlases
+    from conceptlab.analysis.atlas.comparison import compare_classes as compare_classes
+    from conceptlab.analysis.atlas.icons import Icons as Icons
+    from conceptlab.analysis.atlas.icons import patch_icons as patch_icons
+    from conceptlab.analysis.atlas.layout import Atlas as Atlas
+    from conceptlab.analysis.atlas.layout import Layout as Layout
+    from conceptlab.analysis.atlas.layout import atlas as atlas
+    from conceptlab.analysis.atlas.optimised_icons import optimised_icons as optimised_icons
+    from conceptlab.analysis.comparison.cka import linear_cka as linear_cka
+    from conceptlab.analysis.comparison.compare import adequacy as adequacy
+    from conceptlab.analysis.comparison.compare import compare as compare
+    from conceptlab.analysis.comparison.distances import EmbeddingDistances as EmbeddingDistances
+    from conceptlab.analysis.comparison.distances import embedding_distance as embedding_distance
+    from conceptlab.analysis.comparison.items import ConceptSimilarities as ConceptSimilarities
+    from conceptlab.analysis.comparison.predictivity import predictivity as predictivity
+    from conceptlab.analysis.comparison.procrustes import procrustes as procrustes
+    from conceptlab.analysis.comparison.result import Measured as Measured
+    from conceptlab.analysis.comparison.rsa import rsa as rsa
+    from conceptlab.analysis.comparison.runs import Zoom as Zoom
+    from conceptlab.analysis.comparison.runs import zoom as zoom
+    from conceptlab.analysis.effects.decomposition import Decomposition as Decomposition
+    from conceptlab.analysis.effects.decomposition import ImageDecomposition as ImageDecomposition
+    from conceptlab.analysis.effects.decomposition import decompose as decompose
+    from conceptlab.analysis.effects.decomposition import decompose_image as decompose_image
+    from conceptlab.analysis.effects.erased_probe import erased_probe as erased_probe
+    from conceptlab.analysis.effects.erasure import Erasure as Erasure
+    from conceptlab.analysis.effects.erasure import erase as erase
+    from conceptlab.analysis.effects.tcav import tcav as tcav
+    from conceptlab.analysis.references.synsets import synset_table as synset_table
+    from conceptlab.analysis.references.word_vectors import sentence_vectors as sentence_vectors
+    from conceptlab.analysis.references.word_vectors import word_vectors as word_vectors
+    from conceptlab.analysis.references.wordnet import wordnet as wordnet
+    from conceptlab.analysis.units.exemplars import Exemplars as Exemplars
+    from conceptlab.analysis.units.exemplars import exemplars as exemplars
+    from conceptlab.analysis.units.optimised import against_probe as against_probe
+    from conceptlab.analysis.units.overlap import agreement_by_layer as agreement_by_layer
+    from conceptlab.analysis.units.overlap import concepts_per_unit as concepts_per_unit
+    from conceptlab.analysis.units.overlap import iou_distribution as iou_distribution
+    from conceptlab.analysis.units.overlap import unit_agreement as unit_agreement
+    from conceptlab.analysis.units.overlap import unit_shares as unit_shares
+    from conceptlab.analysis.units.polysemanticity import Polysemanticity as Polysemanticity
+    from conceptlab.analysis.units.polysemanticity import polysemanticity as polysemanticity
+    from conceptlab.analysis.units.receptive_field import Fields as Fields
+    from conceptlab.analysis.units.receptive_field import empirical_field as empirical_field
+    from conceptlab.analysis.units.saturation import concept_saturation as concept_saturation
+    from conceptlab.analysis.units.saturation import saturation as saturation
+    from conceptlab.analysis.vectors.analogies import Analogies as Analogies
+    from conceptlab.analysis.vectors.analogies import analogies as analogies
+    from conceptlab.analysis.vectors.clusters import Clusters as Clusters
+    from conceptlab.analysis.vectors.clusters import Hierarchy as Hierarchy
+    from conceptlab.analysis.vectors.clusters import clusters as clusters
+    from conceptlab.analysis.vectors.clusters import hierarchy as hierarchy
+    from conceptlab.analysis.vectors.intervals import pinned_down as pinned_down
+    from conceptlab.analysis.vectors.intervals import similarity_intervals as similarity_intervals
+    from conceptlab.analysis.vectors.intervals import weight_intervals as weight_intervals
+    from conceptlab.analysis.vectors.neighbours import arithmetic_table as arithmetic_table
+    from conceptlab.analysis.vectors.neighbours import nearest_table as nearest_table
+    from conceptlab.analysis.vectors.neighbours import neighbours as neighbours
+    from conceptlab.analysis.vectors.projection import Projection as Projection
+    from conceptlab.analysis.vectors.projection import project as project
     from conceptlab.data import ProbeDataset as ProbeDataset
     from conceptlab.data import load_data as load_data
     from conceptlab.errors import ConceptlabError as ConceptlabError
@@ -125,48 +125,48 @@ _HOMES = {
     "activations.pictures": ["Rows", "folder_pictures"],
     "activations.sample": ["Sample", "sample"],
     "activations.store": ["Activations"],
-    "analysis.analogies": ["Analogies", "analogies"],
-    "analysis.atlas": ["Atlas", "Layout", "atlas"],
-    "analysis.atlas_comparison": ["AtlasComparison", "compare_atlases", "compare_classes"],
-    "analysis.cell_images": ["optimised_icons"],
-    "analysis.cka": ["linear_cka"],
-    "analysis.clusters": ["Clusters", "Hierarchy", "clusters", "hierarchy"],
-    "analysis.compare": ["adequacy", "compare"],
-    "analysis.decomposition": [
+    "analysis.vectors.analogies": ["Analogies", "analogies"],
+    "analysis.atlas.layout": ["Atlas", "Layout", "atlas"],
+    "analysis.atlas.comparison": ["AtlasComparison", "compare_atlases", "compare_classes"],
+    "analysis.atlas.optimised_icons": ["optimised_icons"],
+    "analysis.comparison.cka": ["linear_cka"],
+    "analysis.vectors.clusters": ["Clusters", "Hierarchy", "clusters", "hierarchy"],
+    "analysis.comparison.compare": ["adequacy", "compare"],
+    "analysis.effects.decomposition": [
         "Decomposition",
         "ImageDecomposition",
         "decompose",
         "decompose_image",
     ],
-    "analysis.distances": ["EmbeddingDistances", "embedding_distance"],
-    "analysis.embedding": ["ConceptSimilarities"],
-    "analysis.erased_probe": ["erased_probe"],
-    "analysis.erasure": ["Erasure", "erase"],
-    "analysis.exemplars": ["Exemplars", "exemplars"],
-    "analysis.field": ["Fields", "empirical_field"],
-    "analysis.icons": ["Icons", "patch_icons"],
-    "analysis.measured": ["Measured"],
-    "analysis.neighbours": ["arithmetic_table", "nearest_table", "neighbours"],
-    "analysis.optimised": ["against_probe"],
-    "analysis.overlap": [
+    "analysis.comparison.distances": ["EmbeddingDistances", "embedding_distance"],
+    "analysis.comparison.items": ["ConceptSimilarities"],
+    "analysis.effects.erased_probe": ["erased_probe"],
+    "analysis.effects.erasure": ["Erasure", "erase"],
+    "analysis.units.exemplars": ["Exemplars", "exemplars"],
+    "analysis.units.receptive_field": ["Fields", "empirical_field"],
+    "analysis.atlas.icons": ["Icons", "patch_icons"],
+    "analysis.comparison.result": ["Measured"],
+    "analysis.vectors.neighbours": ["arithmetic_table", "nearest_table", "neighbours"],
+    "analysis.units.optimised": ["against_probe"],
+    "analysis.units.overlap": [
         "agreement_by_layer",
         "concepts_per_unit",
         "iou_distribution",
         "unit_agreement",
         "unit_shares",
     ],
-    "analysis.polysemanticity": ["Polysemanticity", "polysemanticity"],
-    "analysis.predictivity": ["predictivity"],
-    "analysis.procrustes": ["procrustes"],
-    "analysis.projection": ["Projection", "project"],
-    "analysis.rsa": ["rsa"],
-    "analysis.saturation": ["concept_saturation", "saturation"],
-    "analysis.synsets": ["synset_table"],
-    "analysis.tcav": ["tcav"],
-    "analysis.uncertainty": ["pinned_down", "similarity_intervals", "weight_intervals"],
-    "analysis.wordnet": ["wordnet"],
-    "analysis.words": ["sentence_vectors", "word_vectors"],
-    "analysis.zoom": ["Zoom", "zoom"],
+    "analysis.units.polysemanticity": ["Polysemanticity", "polysemanticity"],
+    "analysis.comparison.predictivity": ["predictivity"],
+    "analysis.comparison.procrustes": ["procrustes"],
+    "analysis.vectors.projection": ["Projection", "project"],
+    "analysis.comparison.rsa": ["rsa"],
+    "analysis.units.saturation": ["concept_saturation", "saturation"],
+    "analysis.references.synsets": ["synset_table"],
+    "analysis.effects.tcav": ["tcav"],
+    "analysis.vectors.intervals": ["pinned_down", "similarity_intervals", "weight_intervals"],
+    "analysis.references.wordnet": ["wordnet"],
+    "analysis.references.word_vectors": ["sentence_vectors", "word_vectors"],
+    "analysis.comparison.runs": ["Zoom", "zoom"],
     "data": ["ProbeDataset", "load_data"],
     "errors": ["ConceptlabError"],
     "models": ["ProbedModel", "load_model"],

@@ -14,11 +14,11 @@ from torch import nn
 from conceptlab.activations.extract import extract
 from conceptlab.activations.patches import patches
 from conceptlab.activations.sample import sample
-from conceptlab.analysis.atlas import Layout, atlas
-from conceptlab.analysis.cell_images import optimised_icons
-from conceptlab.analysis.exemplars import CHOICE, _strong, exemplars
-from conceptlab.analysis.field import empirical_field
-from conceptlab.analysis.icons import patch_icons
+from conceptlab.analysis.atlas.icons import patch_icons
+from conceptlab.analysis.atlas.layout import Layout, atlas
+from conceptlab.analysis.atlas.optimised_icons import optimised_icons
+from conceptlab.analysis.units.exemplars import CHOICE, _strong, exemplars
+from conceptlab.analysis.units.receptive_field import empirical_field
 from conceptlab.cli import main
 from conceptlab.data import load_data
 from conceptlab.errors import CacheError, InputError, LayerError, ModelError

@@ -40,7 +40,7 @@ from common import Results, goes_with, unit_images
 from numpy.typing import NDArray
 
 import conceptlab as cl
-from conceptlab.analysis.grid import cells_of
+from conceptlab.analysis.atlas.grid import cells_of
 from conceptlab.views.plots_atlas import plot_atlas, plot_atlas_classes
 from conceptlab.views.plots_polysemanticity import plot_polysemanticity
 

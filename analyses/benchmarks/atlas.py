@@ -25,7 +25,7 @@ from conceptlab.activations.blockfile import BlockFile
 from conceptlab.activations.cache import create_file
 from conceptlab.activations.sample import sample
 from conceptlab.activations.store import Activations
-from conceptlab.analysis.atlas import Layout, atlas
+from conceptlab.analysis.atlas.layout import Layout, atlas
 from conceptlab.models.probed import ProbedModel
 from conceptlab.vectors import ConceptVectors
 

@@ -24,9 +24,9 @@ from PIL import Image
 
 import conceptlab as cl
 from conceptlab.activations.sample import Sample
-from conceptlab.analysis.atlas import Atlas
-from conceptlab.analysis.grid import Grid
-from conceptlab.analysis.icons import Icons
+from conceptlab.analysis.atlas.grid import Grid
+from conceptlab.analysis.atlas.icons import Icons
+from conceptlab.analysis.atlas.layout import Atlas
 from conceptlab.space import Space
 from conceptlab.views.atlas import view_of, write_atlas
 

@@ -23,7 +23,7 @@ import numpy as np
 import conceptlab as cl
 from conceptlab.activations.blockfile import BlockFile
 from conceptlab.activations.cache import create_file
-from conceptlab.analysis.exemplars import exemplars
+from conceptlab.analysis.units.exemplars import exemplars
 from conceptlab.numerics.parallel import ordered_map, workers
 
 PIECE = 64

@@ -16,8 +16,8 @@ from torch import nn
 
 import conceptlab as cl
 from conceptlab.activations.pictures import opened
-from conceptlab.analysis.wordfiles import read_words
-from conceptlab.analysis.wordnet import _choice
+from conceptlab.analysis.references.word_files import read_words
+from conceptlab.analysis.references.wordnet import _choice
 from conceptlab.models.weights import load_weights
 from conceptlab.numerics.sketch import Sketch
 from conceptlab.seal import PAGE

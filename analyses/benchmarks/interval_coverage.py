@@ -25,11 +25,11 @@ from scipy.signal import lfilter
 from scipy.special import expit, ndtr, ndtri, stdtrit
 
 import conceptlab as cl
-from conceptlab.analysis.analogies import _interval as analogy_interval
-from conceptlab.analysis.compare import MEASURES
-from conceptlab.analysis.overlap import _interval as agreement_interval
-from conceptlab.analysis.saturation import saturation
-from conceptlab.analysis.tcav import _interval as tcav_interval
+from conceptlab.analysis.comparison.compare import MEASURES
+from conceptlab.analysis.effects.tcav import _interval as tcav_interval
+from conceptlab.analysis.units.overlap import _interval as agreement_interval
+from conceptlab.analysis.units.saturation import saturation
+from conceptlab.analysis.vectors.analogies import _interval as analogy_interval
 from conceptlab.numerics.intervals import balanced_bounds, mean_bounds
 from conceptlab.numerics.serial import effective_number, effective_rows
 from conceptlab.probes.pixels import PairCounts

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 import conceptlab as cl
-from conceptlab.analysis.compare import MEASURES
+from conceptlab.analysis.comparison.compare import MEASURES
 from conceptlab.numerics.parallel import ordered_map
 
 LEVEL, DRAWS = 0.05, 99

@@ -32,7 +32,7 @@ from scipy.stats import ttest_ind
 from torch import Tensor, nn
 
 import conceptlab as cl
-from conceptlab.analysis.sensitivity import measure
+from conceptlab.analysis.effects.sensitivity import measure
 
 LEVEL = 0.05
 SIDE, CLASSES = 4, 4

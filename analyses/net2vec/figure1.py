@@ -11,7 +11,7 @@ import pandas as pd
 from common import Run, main, name_of, pick_layer
 from PIL import Image
 
-from conceptlab.analysis.overlap import concepts_per_unit
+from conceptlab.analysis.units.overlap import concepts_per_unit
 from conceptlab.views.overlay import open_picture, stack, strip
 
 

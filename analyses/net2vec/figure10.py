@@ -16,9 +16,9 @@ import pandas as pd
 from common import Place, Run, main, pick_layer
 from matplotlib.figure import Figure
 
-from conceptlab.analysis.distances import EmbeddingDistances, embedding_distance
-from conceptlab.analysis.wordnet import MEASURES, wordnet
-from conceptlab.analysis.words import word_vectors
+from conceptlab.analysis.comparison.distances import EmbeddingDistances, embedding_distance
+from conceptlab.analysis.references.word_vectors import word_vectors
+from conceptlab.analysis.references.wordnet import MEASURES, wordnet
 from conceptlab.views.plots_comparison import MOST, plot_distances, plot_distances_by_category
 
 TASKS = {"segment": "S", "classify": "C"}

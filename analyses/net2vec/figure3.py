@@ -9,7 +9,7 @@ category, units, concepts, score). figure3-TASK-MODEL.png: a panel per layer.
 
 from common import Run, main
 
-from conceptlab.analysis.saturation import saturation
+from conceptlab.analysis.units.saturation import saturation
 
 
 def make(run: Run) -> None:

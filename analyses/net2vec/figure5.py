@@ -10,7 +10,7 @@ figure5-MODEL.png: the counts, by layer.
 import pandas as pd
 from common import Run, main
 
-from conceptlab.analysis.overlap import concepts_per_unit
+from conceptlab.analysis.units.overlap import concepts_per_unit
 
 AT = ["model", "layer", "task"]
 

@@ -10,7 +10,7 @@ for some concepts. figure7-zeros-MODEL-LAYER.png: the share of images on which e
 import pandas as pd
 from common import Run, chosen_concepts, main, name_of, of, pick_concepts
 
-from conceptlab.analysis.overlap import iou_distribution
+from conceptlab.analysis.units.overlap import iou_distribution
 from conceptlab.views.plots_overlap import plot_zero_shares
 
 

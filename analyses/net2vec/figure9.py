@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from common import Run, chosen_concepts, main, name_of, of, pick_concepts
 
-from conceptlab.analysis.overlap import agreement_by_layer, unit_agreement, unit_shares
+from conceptlab.analysis.units.overlap import agreement_by_layer, unit_agreement, unit_shares
 from conceptlab.views.panels import panels
 from conceptlab.views.plots_overlap import plot_agreement
 

@@ -10,7 +10,7 @@ import pandas as pd
 from common import Run, chosen_concepts, main, name_of, of, pick_concepts
 from pictures import table_figure
 
-from conceptlab.analysis.neighbours import nearest_table
+from conceptlab.analysis.vectors.neighbours import nearest_table
 from conceptlab.vectors import ConceptVectors
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from common import Place, Run, main, name_of, of, pick_layer
 from pictures import table_figure
 
-from conceptlab.analysis.neighbours import arithmetic_table
+from conceptlab.analysis.vectors.neighbours import arithmetic_table
 from conceptlab.errors import InputError
 
 

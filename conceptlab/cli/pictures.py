@@ -89,7 +89,7 @@ def exemplars(
     batch_size: BatchOpt = 32,
 ) -> None:
     """Show filters, and images that units or vectors respond to."""
-    from conceptlab.analysis.exemplars import CHOICES
+    from conceptlab.analysis.units.exemplars import CHOICES
     from conceptlab.study.look import make_exemplars, make_filters
     from conceptlab.study.opening import open_model
     from conceptlab.study.settings import LookSettings

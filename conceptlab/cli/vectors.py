@@ -38,7 +38,7 @@ def nearest(
     draws: DrawsOpt = 1000,
 ) -> None:
     """Find the concepts nearest to some, and test it."""
-    from conceptlab.analysis.neighbours import neighbours
+    from conceptlab.analysis.vectors.neighbours import neighbours
     from conceptlab.study.spaces import read_vectors
 
     found = read_vectors(vectors, task)
@@ -61,7 +61,7 @@ def arithmetic(
     """Add and subtract concepts."""
     import pandas as pd
 
-    from conceptlab.analysis.neighbours import parse_sum
+    from conceptlab.analysis.vectors.neighbours import parse_sum
     from conceptlab.study.spaces import read_vectors
 
     found = read_vectors(vectors, task)
@@ -101,9 +101,9 @@ def compare(
     out: FolderOpt = None,
 ) -> None:
     """Compare embeddings, or layers on the same images."""
-    from conceptlab.analysis.compare import DEFAULT, adequacy
-    from conceptlab.analysis.compare import compare as run
-    from conceptlab.analysis.distances import embedding_distance
+    from conceptlab.analysis.comparison.compare import DEFAULT, adequacy
+    from conceptlab.analysis.comparison.compare import compare as run
+    from conceptlab.analysis.comparison.distances import embedding_distance
     from conceptlab.study.spaces import read_spaces
 
     found = _with_references(dict(read_spaces(spaces, task)), wordnet, words)
@@ -136,7 +136,7 @@ def project(
     out: FolderOpt = None,
 ) -> None:
     """Place concepts on a plane, alike ones near."""
-    from conceptlab.analysis.projection import project as run
+    from conceptlab.analysis.vectors.projection import project as run
     from conceptlab.study.spaces import read_vectors
 
     found = run(read_vectors(vectors, task), method=method, seed=options.seed)
@@ -205,11 +205,11 @@ def _with_references(
     if first is None:
         raise InputError("--wordnet and --words compare with concept vectors; give some")
     if wordnet:
-        from conceptlab.analysis.wordnet import wordnet as tree
+        from conceptlab.analysis.references.wordnet import wordnet as tree
 
         spaces["WordNet"] = tree(first, wordnet)
     if words:
-        from conceptlab.analysis.words import word_vectors
+        from conceptlab.analysis.references.word_vectors import word_vectors
 
         spaces[words.name] = word_vectors(words, first)
     return spaces

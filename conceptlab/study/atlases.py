@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from conceptlab.analysis.atlas import Atlas, atlas
-from conceptlab.analysis.atlas_comparison import compare_atlases, compare_classes
-from conceptlab.analysis.attributions import Speaking
-from conceptlab.analysis.cell_images import optimised_icons
-from conceptlab.analysis.icons import Icons, patch_icons
+from conceptlab.analysis.atlas.class_attributions import Speaking
+from conceptlab.analysis.atlas.comparison import compare_atlases, compare_classes
+from conceptlab.analysis.atlas.icons import Icons, patch_icons
+from conceptlab.analysis.atlas.layout import Atlas, atlas
+from conceptlab.analysis.atlas.optimised_icons import optimised_icons
 from conceptlab.errors import InputError
 from conceptlab.files import atomic_path
 from conceptlab.keys import digest_chunks

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conceptlab.analysis.neighbours import parse_sum
+from conceptlab.analysis.vectors.neighbours import parse_sum
 from conceptlab.errors import InputError
 from conceptlab.registry import near_matches
 from conceptlab.study.classes import AUTOMATIC, known_classes

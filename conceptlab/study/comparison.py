@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from conceptlab.analysis.compare import compare
-from conceptlab.analysis.distances import embedding_distance
-from conceptlab.analysis.embedding import ConceptSimilarities
-from conceptlab.analysis.synsets import wordnet_reader
-from conceptlab.analysis.wordnet import wordnet
-from conceptlab.analysis.words import word_vectors
-from conceptlab.analysis.zoom import zoom
+from conceptlab.analysis.comparison.compare import compare
+from conceptlab.analysis.comparison.distances import embedding_distance
+from conceptlab.analysis.comparison.items import ConceptSimilarities
+from conceptlab.analysis.comparison.runs import zoom
+from conceptlab.analysis.references.synsets import wordnet_reader
+from conceptlab.analysis.references.word_vectors import word_vectors
+from conceptlab.analysis.references.wordnet import wordnet
 from conceptlab.errors import InputError
 from conceptlab.keys import digest, digest_chunks
 from conceptlab.study.folder import Outputs, RunFolder

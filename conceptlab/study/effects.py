@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from conceptlab.activations.pictures import Rows
-from conceptlab.analysis.decomposition import decompose, decompose_image
-from conceptlab.analysis.erased_probe import erased_probe
-from conceptlab.analysis.erasure import erase
-from conceptlab.analysis.families import concept_families, family_correlations
-from conceptlab.analysis.tcav import tcav
+from conceptlab.analysis.effects.decomposition import decompose, decompose_image
+from conceptlab.analysis.effects.erased_probe import erased_probe
+from conceptlab.analysis.effects.erasure import erase
+from conceptlab.analysis.effects.families import concept_families, family_correlations
+from conceptlab.analysis.effects.tcav import tcav
 from conceptlab.errors import InputError
 from conceptlab.keys import canonical, digest_chunks
 from conceptlab.probes.cav import CavProbe

@@ -19,7 +19,7 @@ from PIL import Image
 
 from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.activations.lock import held
-from conceptlab.analysis.exemplars import exemplars
+from conceptlab.analysis.units.exemplars import exemplars
 from conceptlab.errors import CacheError, InputError
 from conceptlab.files import write_text
 from conceptlab.models.picture import see

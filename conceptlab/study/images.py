@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from conceptlab.analysis.optimised import against_probe
+from conceptlab.analysis.units.optimised import against_probe
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.same import Holds
 from conceptlab.study.shown import Shown, image_files

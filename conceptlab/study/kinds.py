@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from PIL import Image
 
-from conceptlab.analysis.polysemanticity import Polysemanticity, polysemanticity
+from conceptlab.analysis.units.polysemanticity import Polysemanticity, polysemanticity
 from conceptlab.keys import digest_chunks
 from conceptlab.probes.packing import Packing
 from conceptlab.study.folder import Outputs, RunFolder, read_table

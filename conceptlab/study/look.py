@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from conceptlab.analysis.exemplars import CHOICES, Exemplars, exemplars
-from conceptlab.analysis.field import empirical_field
+from conceptlab.analysis.units.exemplars import CHOICES, Exemplars, exemplars
+from conceptlab.analysis.units.receptive_field import empirical_field
 from conceptlab.keys import digest_chunks
 from conceptlab.models.filters import filters
 from conceptlab.models.grid import part_of
@@ -27,8 +27,8 @@ from conceptlab.synthesis.visualize import visualize
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
-    from conceptlab.analysis.field import Fields
-    from conceptlab.analysis.targets import By
+    from conceptlab.analysis.units.receptive_field import Fields
+    from conceptlab.analysis.units.targets import By
     from conceptlab.models.probed import ProbedModel
 
 ALL = "all"  # the folder of what concerns all layers

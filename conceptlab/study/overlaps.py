@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from conceptlab.analysis.overlap import (
+from conceptlab.analysis.units.overlap import (
     agreement_by_layer,
     concepts_per_unit,
     iou_distribution,
     unit_agreement,
     unit_shares,
 )
-from conceptlab.analysis.saturation import concept_saturation, saturation
+from conceptlab.analysis.units.saturation import concept_saturation, saturation
 from conceptlab.errors import InputError
 from conceptlab.study.folder import RunFolder
 from conceptlab.study.frames import joined, labelled

@@ -8,10 +8,10 @@ from typing import Any
 
 from conceptlab.activations.labels import LARGEST_LABELS
 from conceptlab.activations.target import DTYPES
-from conceptlab.analysis.atlas import Layout
-from conceptlab.analysis.basis import METHODS
-from conceptlab.analysis.compare import MEASURES
-from conceptlab.analysis.polysemanticity import LEAST
+from conceptlab.analysis.atlas.layout import Layout
+from conceptlab.analysis.comparison.compare import MEASURES
+from conceptlab.analysis.effects.basis import METHODS
+from conceptlab.analysis.units.polysemanticity import LEAST
 from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
 from conceptlab.given import require_fields, require_seed

@@ -4,8 +4,8 @@ import logging
 
 import pandas as pd
 
-from conceptlab.analysis.clusters import clusters
-from conceptlab.analysis.projection import project
+from conceptlab.analysis.vectors.clusters import clusters
+from conceptlab.analysis.vectors.projection import project
 from conceptlab.errors import InputError
 from conceptlab.study.folder import RunFolder
 from conceptlab.study.frames import joined, labelled, learned

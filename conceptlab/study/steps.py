@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.uncertainty import pinned_down
+from conceptlab.analysis.vectors.intervals import pinned_down
 from conceptlab.errors import InputError
 from conceptlab.probes.classification import ClassificationProbe, accuracies
 from conceptlab.probes.controls import CONTROLS, plain_controls

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conceptlab.analysis.neighbours import neighbours, parse_sum
+from conceptlab.analysis.vectors.neighbours import neighbours, parse_sum
 from conceptlab.errors import InputError
 from conceptlab.probes.base import TOO_FEW
 from conceptlab.study.atlases import write_atlases

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.analysis.atlas import Atlas
-from conceptlab.analysis.grid import Grid
-from conceptlab.analysis.icons import Icons
+from conceptlab.analysis.atlas.grid import Grid
+from conceptlab.analysis.atlas.icons import Icons
+from conceptlab.analysis.atlas.layout import Atlas
 from conceptlab.errors import InputError
 from conceptlab.files import write_text
 from conceptlab.given import checked

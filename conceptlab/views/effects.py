@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from conceptlab.analysis.families import (
+from conceptlab.analysis.effects.families import (
     CHANGED,
     NOTHING,
     OPPOSED,

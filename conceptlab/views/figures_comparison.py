@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from conceptlab.analysis.projection import Projection
+from conceptlab.analysis.vectors.projection import Projection
 from conceptlab.views import plots_comparison as plots
 from conceptlab.views.panels import Draw, Planned, named_pairs, panels
 from conceptlab.views.plots_space import plot_projection

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.analysis.atlas import Atlas
-from conceptlab.analysis.grid import Grid
-from conceptlab.analysis.icons import Icons
+from conceptlab.analysis.atlas.grid import Grid
+from conceptlab.analysis.atlas.icons import Icons
+from conceptlab.analysis.atlas.layout import Atlas
 from conceptlab.errors import InputError
 from conceptlab.registry import near_matches
 from conceptlab.views.atlas import SHADES, shades, shrunk

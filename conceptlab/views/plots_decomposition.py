@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.decomposition import RESTS, ImageDecomposition
+from conceptlab.analysis.effects.decomposition import RESTS, ImageDecomposition
 from conceptlab.errors import InputError
 from conceptlab.numerics.resample import upsample
 from conceptlab.views.overlay import GREY

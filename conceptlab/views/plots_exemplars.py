@@ -15,8 +15,8 @@ from conceptlab.views.style import axes_or_new, plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from conceptlab.analysis.exemplars import Exemplars
-    from conceptlab.analysis.field import Fields
+    from conceptlab.analysis.units.exemplars import Exemplars
+    from conceptlab.analysis.units.receptive_field import Fields
     from conceptlab.data.base import ProbeDataset
 
 SIDE = 112

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.analogies import Analogies
-from conceptlab.analysis.clusters import Hierarchy
-from conceptlab.analysis.projection import Projection
+from conceptlab.analysis.vectors.analogies import Analogies
+from conceptlab.analysis.vectors.clusters import Hierarchy
+from conceptlab.analysis.vectors.projection import Projection
 from conceptlab.vectors import ConceptVectors
 from conceptlab.views.style import (
     PROBE,

@@ -12,7 +12,7 @@ from conceptlab.views.pages import data_uri
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
-    from conceptlab.analysis.polysemanticity import Polysemanticity
+    from conceptlab.analysis.units.polysemanticity import Polysemanticity
     from conceptlab.data.base import ProbeDataset
 
 PIXELS = 84  # of a patch's file

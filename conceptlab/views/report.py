@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from conceptlab.analysis.compare import adequacy
+from conceptlab.analysis.comparison.compare import adequacy
 from conceptlab.files import write_text
 from conceptlab.views.cells import Table, table_of
 from conceptlab.views.effects import effects_of

@@ -14,7 +14,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from conceptlab.activations.extract import extract
 from conceptlab.activations.store import Activations
-from conceptlab.analysis.tcav import tcav
+from conceptlab.analysis.effects.tcav import tcav
 from conceptlab.errors import SpaceError
 from conceptlab.models.identity import fixed_pictures
 from conceptlab.models.load import load_model

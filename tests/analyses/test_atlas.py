@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 import conceptlab as cl
-from conceptlab.analysis.grid import Grid
+from conceptlab.analysis.atlas.grid import Grid
 
 FOLDER = Path(__file__).resolve().parents[2] / "analyses" / "atlas"
 SCRIPTS = ("common", "scenes", "imagenet")

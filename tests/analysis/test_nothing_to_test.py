@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose
 
 import conceptlab as cl
-from conceptlab.analysis.families import _rank_test
+from conceptlab.analysis.effects.families import _rank_test
 from conceptlab.errors import InputError
 from tests.models.nets import pictures, probed
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 
 import conceptlab as cl
-from conceptlab.analysis.compare import MEASURES
+from conceptlab.analysis.comparison.compare import MEASURES
 from conceptlab.errors import InputError
 
 DRAWS = 30

@@ -13,9 +13,9 @@ from torch import nn
 
 from conceptlab.activations.extract import extract
 from conceptlab.activations.pictures import layer_outputs
-from conceptlab.analysis.decomposition import decompose, decompose_image
-from conceptlab.analysis.erasure import erase
-from conceptlab.analysis.tcav import tcav
+from conceptlab.analysis.effects.decomposition import decompose, decompose_image
+from conceptlab.analysis.effects.erasure import erase
+from conceptlab.analysis.effects.tcav import tcav
 from conceptlab.data import load_data
 from conceptlab.models.ablation import level, scores_changed, scores_intact
 from conceptlab.models.alone import _TAKEN, alone

@@ -4,7 +4,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from conceptlab.activations.labels import label_store
-from conceptlab.analysis.saturation import concept_saturation
+from conceptlab.analysis.units.saturation import concept_saturation
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.controls import plain_controls

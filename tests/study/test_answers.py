@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import conceptlab as cl
-from conceptlab.analysis.compare import compare
+from conceptlab.analysis.comparison.compare import compare
 from conceptlab.errors import InputError
 from conceptlab.study.comparison import require_references
 from conceptlab.study.run import run_study

@@ -3,9 +3,9 @@
 import numpy as np
 
 from conceptlab.activations.sample import Sample
-from conceptlab.analysis.atlas import Atlas
-from conceptlab.analysis.grid import Grid
-from conceptlab.analysis.icons import Icons
+from conceptlab.analysis.atlas.grid import Grid
+from conceptlab.analysis.atlas.icons import Icons
+from conceptlab.analysis.atlas.layout import Atlas
 from conceptlab.space import Space
 
 HOSTILE = "</script><script>alert(1)</script><!-- \u2028 \udcff &amp;"

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conceptlab.analysis.families import concept_families, family_correlations
-from conceptlab.analysis.overlap import iou_distribution
-from conceptlab.analysis.saturation import saturation
+from conceptlab.analysis.effects.families import concept_families, family_correlations
+from conceptlab.analysis.units.overlap import iou_distribution
+from conceptlab.analysis.units.saturation import saturation
 
 HOSTILE = "<script>alert(1)</script>"
 CONCEPTS = {

@@ -7,9 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import conceptlab as cl
-from conceptlab.analysis.zoom import zoom
+from conceptlab.analysis.comparison.runs import zoom
 from conceptlab.views import plots_comparison as plots
-from tests.analysis.test_zoom import labelled, moved, runs
+from tests.analysis.comparison.test_runs import labelled, moved, runs
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 
-from conceptlab.analysis.decomposition import ImageDecomposition
+from conceptlab.analysis.effects.decomposition import ImageDecomposition
 from conceptlab.errors import InputError
 from conceptlab.views.plots_decomposition import plot_contributions, plot_image_row
 from conceptlab.views.plots_sankey import plot_sankey

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conceptlab.analysis.exemplars import exemplars
-from conceptlab.analysis.field import Fields
+from conceptlab.analysis.units.exemplars import exemplars
+from conceptlab.analysis.units.receptive_field import Fields
 from conceptlab.errors import InputError
 from conceptlab.views.overlay import GAP, LINE, overlay
 from conceptlab.views.plots_exemplars import (

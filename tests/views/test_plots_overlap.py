@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from conceptlab.analysis.overlap import agreement_by_layer, unit_agreement, unit_shares
-from conceptlab.analysis.saturation import saturation
+from conceptlab.analysis.units.overlap import agreement_by_layer, unit_agreement, unit_shares
+from conceptlab.analysis.units.saturation import saturation
 from conceptlab.views import plots_overlap as plots
-from tests.analysis.test_overlap import UNITS, layer
-from tests.analysis.test_saturation import curves
+from tests.analysis.units.test_overlap import UNITS, layer
+from tests.analysis.units.test_saturation import curves
 
 
 @pytest.fixture

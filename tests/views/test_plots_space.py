@@ -6,12 +6,12 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list
 
-from conceptlab.analysis.analogies import analogies
-from conceptlab.analysis.clusters import hierarchy
-from conceptlab.analysis.projection import project
+from conceptlab.analysis.vectors.analogies import analogies
+from conceptlab.analysis.vectors.clusters import hierarchy
+from conceptlab.analysis.vectors.projection import project
 from conceptlab.views import plots_space as plots
 from conceptlab.views.style import category_colors
-from tests.analysis.test_clusters import embedding, planted
+from tests.analysis.vectors.test_clusters import embedding, planted
 
 
 @pytest.fixture

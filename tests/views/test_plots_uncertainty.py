@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from conceptlab.analysis.uncertainty import pinned_down, weight_intervals
+from conceptlab.analysis.vectors.intervals import pinned_down, weight_intervals
 from conceptlab.views import plots_uncertainty as plots
-from tests.analysis.test_uncertainty import drawn
+from tests.analysis.vectors.test_intervals import drawn
 
 
 @pytest.fixture

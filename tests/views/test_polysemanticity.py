@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conceptlab.analysis.polysemanticity import Polysemanticity
+from conceptlab.analysis.units.polysemanticity import Polysemanticity
 from conceptlab.views.polysemanticity import (
     PIXELS,
     polysemanticity_of,

@@ -1,0 +1,1 @@
+"""Agreement of two spaces: distances, RSA, CKA, Procrustes, predictivity, and between runs."""

@@ -1,0 +1,1 @@
+"""What concepts do to classes: TCAV, decomposition, erasure, and the three side by side."""

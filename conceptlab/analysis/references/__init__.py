@@ -1,0 +1,1 @@
+"""Concepts outside the network: WordNet, word vectors, sentence encoders."""

@@ -1,0 +1,1 @@
+"""Single units: exemplars, receptive fields, polysemanticity, overlap with concepts."""

@@ -1,0 +1,1 @@
+"""Concept vectors in their space: neighbours, analogies, clusters, planes, intervals."""
