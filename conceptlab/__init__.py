@@ -81,20 +81,20 @@ if TYPE_CHECKING:
     from conceptlab.models import ProbedModel as ProbedModel
     from conceptlab.models import load_model as load_model
     from conceptlab.models.filters import filters as filters
-    from conceptlab.probes.cav import CavProbe as CavProbe
-    from conceptlab.probes.cav import picture_cavs as picture_cavs
-    from conceptlab.probes.cavs import Cavs as Cavs
+    from conceptlab.probes.cav.probe import CavProbe as CavProbe
+    from conceptlab.probes.cav.probe import picture_cavs as picture_cavs
+    from conceptlab.probes.cav.result import Cavs as Cavs
     from conceptlab.probes.classification import ClassificationProbe as ClassificationProbe
-    from conceptlab.probes.dissect import Dissection as Dissection
-    from conceptlab.probes.dissect import chance_of_best as chance_of_best
-    from conceptlab.probes.dissect import dissect as dissect
-    from conceptlab.probes.packing import Packing as Packing
-    from conceptlab.probes.packing import pack_units as pack_units
     from conceptlab.probes.resampled import ResampledProbe as ResampledProbe
     from conceptlab.probes.resampled import VectorDistribution as VectorDistribution
-    from conceptlab.probes.segmentation import SegmentationProbe as SegmentationProbe
+    from conceptlab.probes.segmentation.probe import SegmentationProbe as SegmentationProbe
     from conceptlab.probes.subsets import subset_scores as subset_scores
-    from conceptlab.probes.summary import summarize_units as summarize_units
+    from conceptlab.probes.units.detectors import summarize_units as summarize_units
+    from conceptlab.probes.units.dissection import Dissection as Dissection
+    from conceptlab.probes.units.dissection import chance_of_best as chance_of_best
+    from conceptlab.probes.units.dissection import dissect as dissect
+    from conceptlab.probes.units.packing import Packing as Packing
+    from conceptlab.probes.units.packing import pack_units as pack_units
     from conceptlab.space import Space as Space
     from conceptlab.study.run import run_study as run_study
     from conceptlab.study.studyfile import read_study as read_study
@@ -171,15 +171,15 @@ _HOMES = {
     "errors": ["ConceptlabError"],
     "models": ["ProbedModel", "load_model"],
     "models.filters": ["filters"],
-    "probes.cav": ["CavProbe", "picture_cavs"],
-    "probes.cavs": ["Cavs"],
+    "probes.cav.probe": ["CavProbe", "picture_cavs"],
+    "probes.cav.result": ["Cavs"],
     "probes.classification": ["ClassificationProbe"],
-    "probes.dissect": ["Dissection", "chance_of_best", "dissect"],
-    "probes.packing": ["Packing", "pack_units"],
+    "probes.units.dissection": ["Dissection", "chance_of_best", "dissect"],
+    "probes.units.packing": ["Packing", "pack_units"],
     "probes.resampled": ["ResampledProbe", "VectorDistribution"],
-    "probes.segmentation": ["SegmentationProbe"],
+    "probes.segmentation.probe": ["SegmentationProbe"],
     "probes.subsets": ["subset_scores"],
-    "probes.summary": ["summarize_units"],
+    "probes.units.detectors": ["summarize_units"],
     "study.run": ["run_study"],
     "study.studyfile": ["read_study"],
     "synthesis.objectives": [

@@ -42,3 +42,8 @@ class UnfinishedError(ConceptlabError):
 
 class CacheError(UnfinishedError):
     """The cache cannot be written or read: a full disk, a read-only folder, a damaged block."""
+
+
+def first_line(error: object) -> str:
+    """The first line of what an exception says, or what it is called if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -24,9 +24,9 @@ from conceptlab.data import ProbeDataset, load_data
 from conceptlab.data.scenes import VERSION
 from conceptlab.data.scenes.places import PLACES
 from conceptlab.files import atomic_path, write_text
-from conceptlab.models.builtin import ARCHITECTURES, FOLDER, MEAN, SIZE, STD
 from conceptlab.models.picture import see
-from conceptlab.models.weights import load_weights
+from conceptlab.models.sources.builtin import ARCHITECTURES, FOLDER, MEAN, SIZE, STD
+from conceptlab.models.sources.weights import load_weights
 from conceptlab.numerics.geometry import Geometry
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import pytest
 import conceptlab as cl
 from conceptlab.errors import InputError
 from conceptlab.given import MADE_BY, kinds_of, require_names, require_number, require_seed
-from conceptlab.probes.cav_train import Settings
-from conceptlab.probes.cavs import Drawing
+from conceptlab.probes.cav.result import Drawing
+from conceptlab.probes.cav.training import Settings
 from conceptlab.study import settings as study
 
 TABLE = pd.DataFrame({"name": list("abcdefgh"), "category": ["thing"] * 8})

@@ -23,7 +23,7 @@ from conceptlab.cli import main
 from conceptlab.data import load_data
 from conceptlab.errors import CacheError, InputError, LayerError, ModelError
 from conceptlab.models import load_model
-from conceptlab.models.tangent import Tangent
+from conceptlab.passes.tangent import Tangent
 from conceptlab.synthesis.objectives import Direction, Logit, Neuron, Unit
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import caricature, invert, visualize

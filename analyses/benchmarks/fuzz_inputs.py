@@ -18,7 +18,7 @@ import conceptlab as cl
 from conceptlab.activations.pictures import opened
 from conceptlab.analysis.references.word_files import read_words
 from conceptlab.analysis.references.wordnet import _choice
-from conceptlab.models.weights import load_weights
+from conceptlab.models.sources.weights import load_weights
 from conceptlab.numerics.sketch import Sketch
 from conceptlab.seal import PAGE
 from conceptlab.space import Space

@@ -30,8 +30,8 @@ from torch import Tensor
 
 import conceptlab as cl
 from conceptlab.activations.allocator import keep_freed_memory
-from conceptlab.models.gradient import derivatives
 from conceptlab.models.watch import watch
+from conceptlab.passes.gradient import derivatives
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Largest difference from the CPU in float32, as a share of the layer's standard deviation. The

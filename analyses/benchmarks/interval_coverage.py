@@ -32,7 +32,7 @@ from conceptlab.analysis.units.saturation import saturation
 from conceptlab.analysis.vectors.analogies import _interval as analogy_interval
 from conceptlab.numerics.intervals import balanced_bounds, mean_bounds
 from conceptlab.numerics.serial import effective_number, effective_rows
-from conceptlab.probes.pixels import PairCounts
+from conceptlab.probes.segmentation.problem import PairCounts
 
 NUMBERS = (10, 20, 50, 200)
 TARGET = 93.0, 97.0

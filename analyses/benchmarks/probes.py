@@ -24,7 +24,7 @@ from conceptlab.activations.cache import derived_path
 from conceptlab.activations.labels import label_store
 from conceptlab.models.watch import watch
 from conceptlab.probes.classification import accuracies
-from conceptlab.probes.pixels import pair_counts
+from conceptlab.probes.segmentation.problem import pair_counts
 from conceptlab.probes.subsets import largest, unit_ranking
 from conceptlab.study.settings import CLASSIFY_SIZES
 

@@ -13,7 +13,7 @@ import pandas as pd
 import conceptlab as cl
 from conceptlab.probes.classification import accuracies
 from conceptlab.probes.paired import accuracy_differences, mask_differences
-from conceptlab.probes.pixels import pair_counts
+from conceptlab.probes.segmentation.problem import pair_counts
 
 LAYERS = {
     "scenenet": ["features.8", "features.14", "features.17"],

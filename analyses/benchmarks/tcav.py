@@ -36,8 +36,8 @@ from threadpoolctl import threadpool_limits
 import conceptlab as cl
 from conceptlab.models.watch import watch
 from conceptlab.numerics.classifiers import fit_in_samples
-from conceptlab.probes.bundle import Bundle
-from conceptlab.probes.cav_sets import random_sets
+from conceptlab.probes.cav.bundle import Bundle
+from conceptlab.probes.cav.sets import random_sets
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 LAYER = "features.12"

@@ -5,8 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from conceptlab.errors import NO_MEMORY, ConceptlabError, ModelError, UnfinishedError
-from conceptlab.models.source import first_line
+from conceptlab.errors import NO_MEMORY, ConceptlabError, ModelError, UnfinishedError, first_line
 from conceptlab.numerics.pixels import MODES
 
 #: Tried where a network cannot run on its pictures.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from conceptlab.errors import InputError, LayerError, ModelError
+from conceptlab.errors import InputError, LayerError, ModelError, first_line
 from conceptlab.given import checked
 from conceptlab.models.alone import alone
 from conceptlab.models.evaluation import evaluating
@@ -26,7 +26,7 @@ from conceptlab.models.layout import executed, layouts
 from conceptlab.models.listing import UNKNOWN, Fields, fields_of, listed
 from conceptlab.models.picture import see
 from conceptlab.models.places import Layout
-from conceptlab.models.source import FILES, first_line
+from conceptlab.models.sources.source import FILES
 from conceptlab.models.watch import form_in, watch
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.pixels import MODES, in_colours

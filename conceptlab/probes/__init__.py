@@ -1,5 +1,5 @@
 """Probes: what single units and combinations of units encode; all give `ConceptVectors`."""
 
-from conceptlab.probes import cav as cav
-from conceptlab.probes import classification as classification
-from conceptlab.probes import segmentation as segmentation
+from conceptlab.probes.cav.probe import CavProbe as CavProbe
+from conceptlab.probes.classification import ClassificationProbe as ClassificationProbe
+from conceptlab.probes.segmentation.probe import SegmentationProbe as SegmentationProbe

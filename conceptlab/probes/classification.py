@@ -26,7 +26,7 @@ from conceptlab.numerics.logistic import (
 from conceptlab.numerics.serial import effective_number
 from conceptlab.probes.base import CONSTANT, FOLDS, PROBES, TOO_FEW, BaseProbe
 from conceptlab.probes.heldout import held_out, middle
-from conceptlab.probes.pixels import split_rows
+from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:

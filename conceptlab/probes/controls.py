@@ -10,8 +10,13 @@ from conceptlab.activations.labels import label_store
 from conceptlab.activations.plainmaps import colour_maps, plain_maps
 from conceptlab.activations.stream import Stream
 from conceptlab.probes.basis import Basis
-from conceptlab.probes.pixels import PairCounts, PixelProblem, split_rows, training_problem
-from conceptlab.probes.ridge import Ridge
+from conceptlab.probes.segmentation.problem import (
+    PairCounts,
+    PixelProblem,
+    split_rows,
+    training_problem,
+)
+from conceptlab.probes.segmentation.ridge import Ridge
 from conceptlab.vectors import qualified_names
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from conceptlab.numerics.logistic import logits_of
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.paired import swap_test
 from conceptlab.numerics.serial import effective_number
-from conceptlab.probes.pixels import PairCounts, split_rows
+from conceptlab.probes.segmentation.problem import PairCounts, split_rows
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:

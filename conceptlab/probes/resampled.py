@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number, require_seed
 from conceptlab.hdf5 import array, sealed, text
-from conceptlab.probes.pixels import split_rows
+from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.vectorfile import vectors_file
 from conceptlab.vectors import ConceptVectors
 

@@ -14,8 +14,8 @@ from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number
 from conceptlab.probes.basis import Basis
 from conceptlab.probes.classification import ClassificationProbe
-from conceptlab.probes.pixels import split_rows
-from conceptlab.probes.segmentation import SegmentationProbe
+from conceptlab.probes.segmentation.probe import SegmentationProbe
+from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:

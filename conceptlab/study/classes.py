@@ -109,7 +109,7 @@ class ClassPictures:
     @cached_property
     def _outputs(self) -> int:
         """How many columns the scores have."""
-        from conceptlab.models.gradient import scores
+        from conceptlab.passes.gradient import scores
 
         batch = next(batches(self.model, Rows(self.data, np.arange(1)), 1))
         return int(scores(self.model, batch, self.output).shape[1])
@@ -117,7 +117,7 @@ class ClassPictures:
     @cached_property
     def _predicted(self) -> NDArray[np.int64]:
         """(N,) the class that the network puts each picture into."""
-        from conceptlab.models.gradient import scores
+        from conceptlab.passes.gradient import scores
 
         every = Rows(self.data, np.arange(len(self.data)))
         parts: list[Any] = [

@@ -18,8 +18,8 @@ from conceptlab.analysis.effects.families import concept_families, family_correl
 from conceptlab.analysis.effects.tcav import tcav
 from conceptlab.errors import InputError
 from conceptlab.keys import canonical, digest_chunks
-from conceptlab.probes.cav import CavProbe
-from conceptlab.probes.cavs import Cavs
+from conceptlab.probes.cav.probe import CavProbe
+from conceptlab.probes.cav.result import Cavs
 from conceptlab.study.classes import spaced_rows
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.same import Holds

@@ -10,7 +10,7 @@ from PIL import Image
 
 from conceptlab.analysis.units.polysemanticity import Polysemanticity, polysemanticity
 from conceptlab.keys import digest_chunks
-from conceptlab.probes.packing import Packing
+from conceptlab.probes.units.packing import Packing
 from conceptlab.study.folder import Outputs, RunFolder, read_table
 from conceptlab.study.shown import Shown, gathered, image_files
 from conceptlab.study.steps import SEED, made

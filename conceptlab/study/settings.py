@@ -16,10 +16,10 @@ from conceptlab.data.base import SPLITS
 from conceptlab.errors import InputError
 from conceptlab.given import require_fields, require_seed
 from conceptlab.numerics.geometry import FITS
-from conceptlab.probes.cav_train import Settings
-from conceptlab.probes.cavs import Drawing
-from conceptlab.probes.dissect import ORDERS, SCOPES
-from conceptlab.probes.segmentation import INPUTS, LOSSES
+from conceptlab.probes.cav.result import Drawing
+from conceptlab.probes.cav.training import Settings
+from conceptlab.probes.segmentation.probe import INPUTS, LOSSES
+from conceptlab.probes.units.dissection import ORDERS, SCOPES
 
 SEGMENT_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 160, 192, 224)
 CLASSIFY_SIZES = (1, 2, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 80, 100, 128)

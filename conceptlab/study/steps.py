@@ -14,13 +14,13 @@ from conceptlab.analysis.vectors.intervals import pinned_down
 from conceptlab.errors import InputError
 from conceptlab.probes.classification import ClassificationProbe, accuracies
 from conceptlab.probes.controls import CONTROLS, plain_controls
-from conceptlab.probes.dissect import chance_of_best, dissect
-from conceptlab.probes.packing import pack_units
 from conceptlab.probes.paired import accuracy_differences, mask_differences
-from conceptlab.probes.pixels import PairCounts, pair_counts
 from conceptlab.probes.resampled import ResampledProbe
-from conceptlab.probes.segmentation import SegmentationProbe
+from conceptlab.probes.segmentation.probe import SegmentationProbe
+from conceptlab.probes.segmentation.problem import PairCounts, pair_counts
 from conceptlab.probes.subsets import AnyProbe, subset_scores
+from conceptlab.probes.units.dissection import chance_of_best, dissect
+from conceptlab.probes.units.packing import pack_units
 from conceptlab.study.folder import Names, Outputs, RunFolder
 from conceptlab.study.reads import only, values
 from conceptlab.study.record import read_record

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from conceptlab.errors import LayerError, ModelError
-from conceptlab.models.edit import changing
 from conceptlab.models.forward import PassFailed, forward
 from conceptlab.models.outputs import Output, scores_of
 from conceptlab.models.probed import ProbedModel
 from conceptlab.models.watch import watch
+from conceptlab.passes.edit import changing
 from conceptlab.synthesis.objective import SCORES
 from conceptlab.synthesis.redirect import redirecting
 

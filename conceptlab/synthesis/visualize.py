@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from conceptlab.errors import InputError, LayerError
 from conceptlab.given import checked
-from conceptlab.models.gradient import differentiable
 from conceptlab.models.outputs import Output
 from conceptlab.models.picture import see
 from conceptlab.models.probed import ProbedModel
 from conceptlab.numerics.geometry import Geometry
+from conceptlab.passes.gradient import differentiable
 from conceptlab.synthesis.ascent import Ascent, Made, Seeded
 from conceptlab.synthesis.network import passes
 from conceptlab.synthesis.objective import SCORES, Objective
@@ -101,7 +101,7 @@ def visualize(
         SpaceError: a direction of another length, layer or network.
         LayerError: a layer that the gradient does not reach.
         ModelError: a size that the network does not take, values that are not finite; see
-            `conceptlab.models.gradient.differentiable`.
+            `conceptlab.passes.gradient.differentiable`.
     """
     settings = settings or Synthesis()
     wanted = [objectives] if isinstance(objectives, Objective) else _listed(objectives or ())

@@ -17,9 +17,9 @@ from conceptlab.activations.store import Activations
 from conceptlab.analysis.effects.tcav import tcav
 from conceptlab.errors import SpaceError
 from conceptlab.models.identity import fixed_pictures
-from conceptlab.models.load import load_model
+from conceptlab.models.sources.load import load_model
 from conceptlab.numerics.sketch import Sketch
-from conceptlab.probes.dissect import dissect
+from conceptlab.probes.units.dissection import dissect
 from conceptlab.vectors import ConceptVectors
 
 SIZE, UNITS, LAYER = 16, 6, "block.conv"

@@ -8,7 +8,7 @@ from test_extract import Calls, break_at
 from conceptlab.activations.blockfile import BlockFile
 from conceptlab.activations.extract import extract
 from conceptlab.activations.precision import LEAST, Peaks
-from conceptlab.probes.dissect import dissect
+from conceptlab.probes.units.dissection import dissect
 
 
 def scaled(network, factor, units=slice(None)):

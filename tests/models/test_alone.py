@@ -17,15 +17,15 @@ from conceptlab.analysis.effects.decomposition import decompose, decompose_image
 from conceptlab.analysis.effects.erasure import erase
 from conceptlab.analysis.effects.tcav import tcav
 from conceptlab.data import load_data
-from conceptlab.models.ablation import level, scores_changed, scores_intact
 from conceptlab.models.alone import _TAKEN, alone
-from conceptlab.models.gradient import derivatives, scores
-from conceptlab.models.load import load_model
-from conceptlab.models.occlusion import occluded
-from conceptlab.models.rest import rest_of
-from conceptlab.models.tangent import Tangent
+from conceptlab.models.sources.load import load_model
 from conceptlab.models.watch import watch
-from conceptlab.probes.cav import picture_cavs
+from conceptlab.passes.ablation import level, scores_changed, scores_intact
+from conceptlab.passes.gradient import derivatives, scores
+from conceptlab.passes.occlusion import occluded
+from conceptlab.passes.rest import rest_of
+from conceptlab.passes.tangent import Tangent
+from conceptlab.probes.cav.probe import picture_cavs
 from conceptlab.synthesis.objectives import Unit
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import caricature, invert, visualize

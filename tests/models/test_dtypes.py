@@ -62,7 +62,7 @@ def test_images_by_optimisation(model):
 
 
 def test_attributions(model, pictures):
-    from conceptlab.models.tangent import Tangent
+    from conceptlab.passes.tangent import Tangent
 
     places = np.zeros((2, 2), dtype=np.int64)
     found = Tangent(model, LAYER).of_pictures(model.prepare(pictures[:2]), places)

@@ -7,8 +7,8 @@ from torch import nn
 
 from conceptlab.errors import LayerError
 from conceptlab.models.filters import filters
-from conceptlab.models.load import load_model
 from conceptlab.models.probed import Preprocessing, ProbedModel
+from conceptlab.models.sources.load import load_model
 from conceptlab.numerics.geometry import Geometry
 
 

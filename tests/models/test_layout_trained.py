@@ -7,7 +7,7 @@ from torch import nn
 from conceptlab.models import load_model
 from conceptlab.models.grid import first_tensor, to_grid
 from conceptlab.models.layout import layouts
-from tests.models.test_file import SOURCE
+from tests.models.sources.test_file import SOURCE
 
 MAPS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.Dropout, nn.Identity)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conceptlab.models.load import load_model
+from conceptlab.models.sources.load import load_model
 
 NET = """
 import os, sys

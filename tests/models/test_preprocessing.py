@@ -10,11 +10,11 @@ from torchvision.transforms import functional
 
 from conceptlab.errors import InputError, ModelError
 from conceptlab.models import load_model
-from conceptlab.models.load import preprocessing_of
 from conceptlab.models.probed import Preprocessing, ProbedModel
-from conceptlab.models.source import Built
-from conceptlab.models.timm import _geometry
-from conceptlab.models.torchvision import preprocessing
+from conceptlab.models.sources.load import preprocessing_of
+from conceptlab.models.sources.source import Built
+from conceptlab.models.sources.timm import _geometry
+from conceptlab.models.sources.torchvision import preprocessing
 from conceptlab.numerics.geometry import Geometry
 
 # smooth enough that a level or two is rounding, and sharp enough that bilinear is no bicubic
@@ -100,7 +100,7 @@ def test_networks_of_no_single_pictures_are_refused(name):
 
 def test_a_vision_transformer_without_weights_has_the_size_of_its_weights():
     enum = models.ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1
-    from conceptlab.models.torchvision import _bare_options
+    from conceptlab.models.sources.torchvision import _bare_options
 
     assert _bare_options("vit_b_16", models.vit_b_16, enum)["image_size"] == 384
 

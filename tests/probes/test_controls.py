@@ -7,7 +7,7 @@ from conceptlab.activations.plainmaps import colour_maps, plain_maps, position_m
 from conceptlab.models.picture import see
 from conceptlab.probes.controls import plain_controls
 from conceptlab.probes.paired import accuracy_differences, mask_differences
-from conceptlab.probes.segmentation import SegmentationProbe
+from conceptlab.probes.segmentation.probe import SegmentationProbe
 from tests.conftest import ToyData, catalogue_of
 
 

@@ -10,7 +10,7 @@ from conceptlab.errors import InputError
 from conceptlab.numerics.logistic import Whitening, balanced_weights, fit_logistic
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.resampled import ResampledProbe, VectorDistribution
-from conceptlab.probes.segmentation import SegmentationProbe
+from conceptlab.probes.segmentation.probe import SegmentationProbe
 from conceptlab.vectors import ConceptVectors
 from tests.conftest import ToyData, catalogue_of
 

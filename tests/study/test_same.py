@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from conceptlab.models.load import load_model
+from conceptlab.models.sources.load import load_model
 from conceptlab.study.same import ANSWERS, OtherError, holds_model, require_same
 from conceptlab.study.settings import ModelSettings
 

@@ -1,6 +1,6 @@
 """What the sampled vectors of a layer say for each class, batch by batch.
 
-Section 3.6 of Nenavath & Khatsuriya; see `conceptlab.models.tangent`.
+Section 3.6 of Nenavath & Khatsuriya; see `conceptlab.passes.tangent`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ from conceptlab.activations.sample import Sample, runs
 from conceptlab.analysis.atlas.grid import Cells
 from conceptlab.errors import InputError, LayerError, ModelError
 from conceptlab.models.outputs import Output, class_columns, class_name
-from conceptlab.models.tangent import Tangent
 from conceptlab.numerics.parallel import ordered_map
+from conceptlab.passes.tangent import Tangent
 from conceptlab.space import ACTIVATIONS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from conceptlab.errors import InputError, SpaceError
 from conceptlab.given import require_number
 from conceptlab.models.probed import ProbedModel
 from conceptlab.models.steadiness import require_repeatable_scores
-from conceptlab.probes.cavs import Cavs
+from conceptlab.probes.cav.result import Cavs
 from conceptlab.vectors import ConceptVectors, unit_rows
 
 Floats = NDArray[np.float64]

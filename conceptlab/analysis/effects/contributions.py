@@ -13,10 +13,10 @@ from tqdm.auto import tqdm
 from conceptlab.activations.pictures import batches
 from conceptlab.analysis.effects.basis import Basis, Candidates
 from conceptlab.errors import ModelError
-from conceptlab.models.edit import changing, on_grid
-from conceptlab.models.gradient import derivatives, scores
 from conceptlab.models.outputs import Output
 from conceptlab.models.probed import ProbedModel
+from conceptlab.passes.edit import changing, on_grid
+from conceptlab.passes.gradient import derivatives, scores
 
 Floats = NDArray[np.float64]
 EQUAL = 1e-6  # of the largest: numbers that differ by less are equal but for rounding

@@ -38,12 +38,12 @@ from conceptlab.analysis.effects.contributions import (
 )
 from conceptlab.errors import InputError
 from conceptlab.given import checked
-from conceptlab.models.gradient import scores
 from conceptlab.models.outputs import Output, class_columns, class_name
 from conceptlab.models.probed import ProbedModel
 from conceptlab.numerics.intervals import mean_bounds
 from conceptlab.numerics.serial import effective_rows
-from conceptlab.probes.cavs import Cavs
+from conceptlab.passes.gradient import scores
+from conceptlab.probes.cav.result import Cavs
 from conceptlab.vectors import ConceptVectors
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,7 @@ from conceptlab.given import checked, require_seed
 from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.logistic import Whitening, balanced_weights, fit_logistic
 from conceptlab.numerics.metrics import balanced_accuracy
-from conceptlab.probes.pixels import split_rows
+from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.registry import near_matches
 from conceptlab.vectors import ConceptVectors, qualified_names, unit_rows
 

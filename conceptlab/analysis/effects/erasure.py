@@ -28,12 +28,12 @@ from conceptlab.analysis.effects.sensitivity import random_rows
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number, require_seed
 from conceptlab.models.outputs import Output, class_name
-from conceptlab.models.rest import rest_of
 from conceptlab.models.steadiness import require_repeatable_scores
 from conceptlab.numerics.intervals import mean_bounds
 from conceptlab.numerics.serial import effective_rows
 from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
-from conceptlab.probes.cavs import Cavs
+from conceptlab.passes.rest import rest_of
+from conceptlab.probes.cav.result import Cavs
 from conceptlab.vectors import ConceptVectors, unit_rows
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from conceptlab.activations.pictures import Pictures, batches
 from conceptlab.errors import InputError
 from conceptlab.given import require_number
-from conceptlab.models.ablation import (
+from conceptlab.models.outputs import Output, class_columns
+from conceptlab.numerics.rounding import settled
+from conceptlab.passes.ablation import (
     away,
     exactness,
     level,
@@ -20,9 +22,7 @@ from conceptlab.models.ablation import (
     scores_intact,
     take_out,
 )
-from conceptlab.models.outputs import Output, class_columns
-from conceptlab.models.rest import Edit, Rest
-from conceptlab.numerics.rounding import settled
+from conceptlab.passes.rest import Edit, Rest
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from conceptlab.activations.pictures import batches, layer_outputs
 from conceptlab.errors import InputError
 from conceptlab.given import require_number
 from conceptlab.numerics.rounding import precision
-from conceptlab.probes.bundle import Bundle
-from conceptlab.probes.cav_sets import Roles
-from conceptlab.probes.cavs import FEWEST_RANDOM, CavGroup, Cavs
+from conceptlab.probes.cav.bundle import Bundle
+from conceptlab.probes.cav.result import FEWEST_RANDOM, CavGroup, Cavs
+from conceptlab.probes.cav.sets import Roles
 from conceptlab.vectors import ConceptVectors, unit_rows
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ def _gradients(
     how: "tuple[Output, int]",
 ) -> Iterator[list[NDArray[np.float32]]]:
     """(n, D) the derivatives of a class at each of `cavs`' layers, in the form that they have."""
-    from conceptlab.models.gradient import derivatives
     from conceptlab.models.outputs import class_columns
+    from conceptlab.passes.gradient import derivatives
 
     output, batch_size = how
     layers = list(dict.fromkeys(one.vectors.space.layer for one in cavs))

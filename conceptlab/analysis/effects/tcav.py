@@ -23,8 +23,8 @@ from conceptlab.numerics.testing import (
     permutation_p,
     prediction_p,
 )
-from conceptlab.probes.cav_sets import Roles
-from conceptlab.probes.cavs import Cavs
+from conceptlab.probes.cav.result import Cavs
+from conceptlab.probes.cav.sets import Roles
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.intervals import FISHER, studentised
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.testing import benjamini_hochberg, holm, permutation_p
-from conceptlab.probes.summary import scored_column
+from conceptlab.probes.units.detectors import scored_column
 from conceptlab.vectors import ConceptVectors
 
 Floats = NDArray[np.float64]

@@ -21,7 +21,7 @@ from conceptlab.vectors import unit_rows
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
-    from conceptlab.probes.packing import Packing
+    from conceptlab.probes.units.packing import Packing
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -72,10 +72,10 @@ def polysemanticity(
     The `count` images with a unit's highest peaks are taken, one position of each: the peak. Their
     activation vectors there, without the unit's own coordinate, at unit length, are split while the
     split is tighter than in references of the same covariance (see
-    `conceptlab.analysis.units.cluster_count.KindCounter.count`); a unit whose vectors are one Gaussian cloud is
-    split with a chance of at most 5 %, so of many single-minded units up to a twentieth count as
-    more. Images of one scene (frames of a video) are a kind of their own where the layer tells
-    them from others. So is either end of a continuum that bends, at times.
+    `conceptlab.analysis.units.cluster_count.KindCounter.count`); a unit whose vectors are one
+    Gaussian cloud is split with a chance of at most 5 %, so of many single-minded units up to a
+    twentieth count as more. Images of one scene (frames of a video) are a kind of their own where
+    the layer tells them from others. So is either end of a continuum that bends, at times.
 
     Where a layer is rectified, images in which the unit is 0 everywhere are no exemplars of it.
 

@@ -19,8 +19,8 @@ from conceptlab.analysis.units.exemplars import Exemplars
 from conceptlab.analysis.units.targets import Targets
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number
-from conceptlab.models.occlusion import occluded
 from conceptlab.numerics.resample import upsample
+from conceptlab.passes.occlusion import occluded
 from conceptlab.space import ACTIVATIONS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from conceptlab.analysis.atlas.grid import cells_of, whitened
 from conceptlab.analysis.atlas.icons import GREY, patch_icons
 from conceptlab.analysis.atlas.layout import Grid, Layout, atlas
 from conceptlab.errors import InputError, LayerError, SpaceError
-from conceptlab.models.gradient import derivatives
+from conceptlab.passes.gradient import derivatives
 from conceptlab.vectors import ConceptVectors
 from tests.conftest import ToyData, catalogue_of
 from tests.models.nets import probed

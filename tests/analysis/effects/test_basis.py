@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from conceptlab.analysis.effects.basis import METHODS, basis_rows, candidates, nonnegative_basis
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.models import load_model
-from conceptlab.probes.cavs import Cavs
+from conceptlab.probes.cav.result import Cavs
 from conceptlab.space import Space
 from conceptlab.vectors import ConceptVectors
 

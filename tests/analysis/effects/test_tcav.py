@@ -17,7 +17,7 @@ from conceptlab.analysis.effects.tcav import COLUMNS, tcav
 from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
 from conceptlab.numerics.intervals import jeffreys
 from conceptlab.numerics.testing import benjamini_hochberg, holm, prediction_p
-from conceptlab.probes.cav import picture_cavs
+from conceptlab.probes.cav.probe import picture_cavs
 from conceptlab.space import Space
 from conceptlab.vectors import ConceptVectors
 from tests.models.nets import pictures, probed, state

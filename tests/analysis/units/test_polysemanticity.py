@@ -6,7 +6,7 @@ import pytest
 
 from conceptlab.analysis.units.polysemanticity import polysemanticity
 from conceptlab.errors import InputError
-from conceptlab.probes.packing import Packing
+from conceptlab.probes.units.packing import Packing
 
 from ..conftest import ToyData, catalogue_of
 

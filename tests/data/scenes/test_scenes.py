@@ -12,7 +12,7 @@ from conceptlab.data.scenes import MATERIALS, OBJECTS, PARTS, VERSION, draw
 from conceptlab.data.scenes.places import PLACES
 from conceptlab.data.scenes.textures import TEXTURES
 from conceptlab.errors import InputError
-from conceptlab.models.builtin import card
+from conceptlab.models.sources.builtin import card
 
 
 @pytest.fixture(scope="module")

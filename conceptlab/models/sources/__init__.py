@@ -1,0 +1,1 @@
+"""Where networks come from: built in, torchvision, timm, files; one module each."""

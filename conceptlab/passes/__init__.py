@@ -1,0 +1,1 @@
+"""Running a network and changing, replaying or differentiating it on the way."""

@@ -1,0 +1,1 @@
+"""Concept activation vectors."""

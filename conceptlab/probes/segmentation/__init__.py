@@ -1,0 +1,1 @@
+"""The segmentation probe: pixels, solvers and the choice of a penalty."""

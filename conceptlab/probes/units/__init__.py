@@ -1,0 +1,1 @@
+"""Single units as detectors of concepts: dissection, packing."""
