@@ -113,8 +113,8 @@ if TYPE_CHECKING:
     from conceptlab.synthesis.visualize import visualize as visualize
     from conceptlab.vectors import Concept as Concept
     from conceptlab.vectors import ConceptVectors as ConceptVectors
-    from conceptlab.views.atlas import view_of as view_of
-    from conceptlab.views.atlas import write_atlas as write_atlas
+    from conceptlab.views.atlas.page import view_of as view_of
+    from conceptlab.views.atlas.page import write_atlas as write_atlas
 
 
 __version__ = "0.1.0"
@@ -196,7 +196,7 @@ _HOMES = {
     "synthesis.visualize": ["Visualizations", "caricature", "invert", "visualize"],
     "space": ["Space"],
     "vectors": ["Concept", "ConceptVectors"],
-    "views.atlas": ["view_of", "write_atlas"],
+    "views.atlas.page": ["view_of", "write_atlas"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -27,7 +27,7 @@ from conceptlab.passes.tangent import Tangent
 from conceptlab.synthesis.objectives import Direction, Logit, Neuron, Unit
 from conceptlab.synthesis.settings import Synthesis
 from conceptlab.synthesis.visualize import caricature, invert, visualize
-from conceptlab.views.plots_exemplars import draw_exemplars
+from conceptlab.views.plots.exemplars import draw_exemplars
 from tests.models.nets import Small, probed
 
 TWO = Synthesis(steps=2)

@@ -12,7 +12,7 @@ from PIL import Image
 
 import conceptlab as cl
 from conceptlab.csvtable import text_columns, write_table
-from conceptlab.views.overlay import mosaic
+from conceptlab.views.pictures.overlay import mosaic
 
 DRAWS = 9999
 

@@ -41,10 +41,10 @@ from PIL import Image
 
 import conceptlab as cl
 from conceptlab.synthesis.visualize import INVERSION
-from conceptlab.views.plots_atlas import plot_atlas, plot_atlas_classes
-from conceptlab.views.plots_exemplars import draw_exemplars
-from conceptlab.views.plots_filters import plot_feature_maps, plot_filters
-from conceptlab.views.plots_polysemanticity import plot_polysemanticity
+from conceptlab.views.plots.atlas import plot_atlas, plot_atlas_classes
+from conceptlab.views.plots.exemplars import draw_exemplars
+from conceptlab.views.plots.filters import plot_feature_maps, plot_filters
+from conceptlab.views.plots.polysemanticity import plot_polysemanticity
 
 HALF = (0.5, 0.5, 0.5)
 NETWORKS: dict[str, tuple[str, str, dict[str, Any], str, tuple[str, ...]]] = {

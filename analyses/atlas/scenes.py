@@ -41,8 +41,8 @@ from numpy.typing import NDArray
 
 import conceptlab as cl
 from conceptlab.analysis.atlas.grid import cells_of
-from conceptlab.views.plots_atlas import plot_atlas, plot_atlas_classes
-from conceptlab.views.plots_polysemanticity import plot_polysemanticity
+from conceptlab.views.plots.atlas import plot_atlas, plot_atlas_classes
+from conceptlab.views.plots.polysemanticity import plot_polysemanticity
 
 NETWORKS = {
     "scenenet": ("builtin:scenenet", False, ("features.8", "features.17")),

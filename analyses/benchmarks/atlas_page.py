@@ -28,7 +28,7 @@ from conceptlab.analysis.atlas.grid import Grid
 from conceptlab.analysis.atlas.icons import Icons
 from conceptlab.analysis.atlas.layout import Atlas
 from conceptlab.space import Space
-from conceptlab.views.atlas import view_of, write_atlas
+from conceptlab.views.atlas.page import view_of, write_atlas
 
 BROWSER = shutil.which("chromium")
 CLASSES, CONCEPTS, NEAREST = 1000, 60, 4

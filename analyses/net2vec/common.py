@@ -16,9 +16,9 @@ from conceptlab.files import atomic_path
 from conceptlab.registry import near_matches
 from conceptlab.study.folder import safe
 from conceptlab.vectors import ConceptVectors
-from conceptlab.views.figures import planned
-from conceptlab.views.panels import best_layers, save_figure
-from conceptlab.views.plots import scored
+from conceptlab.views.figures.panels import best_layers, save_figure
+from conceptlab.views.figures.planned import planned
+from conceptlab.views.plots.paper import scored
 from conceptlab.views.style import TASKS, slug
 from conceptlab.views.tables import read_examples, read_tables
 

@@ -12,7 +12,7 @@ from common import Run, main, name_of, pick_layer
 from PIL import Image
 
 from conceptlab.analysis.units.overlap import concepts_per_unit
-from conceptlab.views.overlay import open_picture, stack, strip
+from conceptlab.views.pictures.overlay import open_picture, stack, strip
 
 
 def make(run: Run) -> None:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from conceptlab.analysis.comparison.distances import EmbeddingDistances, embedding_distance
 from conceptlab.analysis.references.word_vectors import word_vectors
 from conceptlab.analysis.references.wordnet import MEASURES, wordnet
-from conceptlab.views.plots_comparison import MOST, plot_distances, plot_distances_by_category
+from conceptlab.views.plots.comparison import MOST, plot_distances, plot_distances_by_category
 
 TASKS = {"segment": "S", "classify": "C"}
 

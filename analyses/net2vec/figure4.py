@@ -20,7 +20,7 @@ from conceptlab.models import ProbedModel
 from conceptlab.study.opening import open_model
 from conceptlab.study.settings import Study
 from conceptlab.study.studyfile import read_study
-from conceptlab.views.overlay import overlay, stack, strip
+from conceptlab.views.pictures.overlay import overlay, stack, strip
 
 SEVERAL, CONCEPTS, IMAGES = 3, 4, 5
 HEIGHT = 112  # pixels of a picture

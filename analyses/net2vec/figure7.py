@@ -11,7 +11,7 @@ import pandas as pd
 from common import Run, chosen_concepts, main, name_of, of, pick_concepts
 
 from conceptlab.analysis.units.overlap import iou_distribution
-from conceptlab.views.plots_overlap import plot_zero_shares
+from conceptlab.views.plots.overlap import plot_zero_shares
 
 
 def make(run: Run) -> None:

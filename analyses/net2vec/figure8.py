@@ -11,7 +11,7 @@ import pandas as pd
 from common import Run, chosen_concepts, main, name_of, pick_concepts
 from PIL import Image
 
-from conceptlab.views.overlay import open_picture, stack, strip, upright
+from conceptlab.views.pictures.overlay import open_picture, stack, strip, upright
 
 COLUMNS = [
     "model", "layer", "concept", "category", "unit", "decile", "image", "iou_unit", "iou_probe",

@@ -16,8 +16,8 @@ import pandas as pd
 from common import Run, chosen_concepts, main, name_of, of, pick_concepts
 
 from conceptlab.analysis.units.overlap import agreement_by_layer, unit_agreement, unit_shares
-from conceptlab.views.panels import panels
-from conceptlab.views.plots_overlap import plot_agreement
+from conceptlab.views.figures.panels import panels
+from conceptlab.views.plots.overlap import plot_agreement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -46,10 +46,10 @@ from PIL import Image, ImageOps
 
 import conceptlab as cl
 from conceptlab.csvtable import text_columns, write_table
-from conceptlab.views.plots_decomposition import plot_image_row
-from conceptlab.views.plots_erasure import plot_erasure
-from conceptlab.views.plots_sankey import plot_sankey
-from conceptlab.views.plots_tcav import plot_families, plot_tcav
+from conceptlab.views.plots.decomposition import plot_image_row
+from conceptlab.views.plots.erasure import plot_erasure
+from conceptlab.views.plots.sankey import plot_sankey
+from conceptlab.views.plots.tcav import plot_families, plot_tcav
 
 PHOTOS = {"chelsea": "Egyptian cat", "coffee": "espresso", "rocket": "missile", "camera": "tripod"}
 TINTS = {"red": "#ff0000", "yellow": "#ffe000", "green": "#00b000", "blue": "#0030ff"}

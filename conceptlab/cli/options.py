@@ -139,7 +139,7 @@ def show(table: "pd.DataFrame") -> None:
     elif table.empty:
         typer.echo("none")
     else:
-        from conceptlab.views.cells import chance_text, is_chance
+        from conceptlab.views.report.cells import chance_text, is_chance
 
         shown = {name: _whole_number for name in table if _is_whole(table[name])}
         shown |= {name: chance_text for name in table if is_chance(str(name))}

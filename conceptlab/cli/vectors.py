@@ -110,7 +110,7 @@ def compare(
     names = measure or ["distance", *DEFAULT]
     table = run(found, names, draws=draws, seed=options.seed, concepts=_which(concepts))
     if out is not None:
-        from conceptlab.views import plots_comparison as plots
+        from conceptlab.views.plots import comparison as plots
 
         distances = embedding_distance(found, concepts="shared")
         whole, parts = distances.table, distances.by_category
@@ -141,7 +141,7 @@ def project(
 
     found = run(read_vectors(vectors, task), method=method, seed=options.seed)
     if out is not None:
-        from conceptlab.views.plots_space import plot_projection
+        from conceptlab.views.plots.space import plot_projection
 
         name = f"projection-{method}"
         _write(out, name, found.table, {name: partial(plot_projection, found)})
@@ -218,7 +218,7 @@ def _with_references(
 def _write(folder: Path, name: str, table: Any, figures: "dict[str, Callable[[], Axes]]") -> None:
     """A table as tables/NAME.csv, and figures as figures/NAME.png."""
     from conceptlab.csvtable import write_table
-    from conceptlab.views.panels import save_figure
+    from conceptlab.views.figures.panels import save_figure
 
     write_table(folder / "tables" / f"{name}.csv", table)
     for figure, draw in figures.items():

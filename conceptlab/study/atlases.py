@@ -151,9 +151,9 @@ def make_atlas(
 
 def atlas_step(territory: Territory, focus: Sequence[str], title: str) -> Outputs:
     """An atlas: its cells as a table and as vectors, and its pictures."""
-    from conceptlab.views.atlas import view_of
-    from conceptlab.views.panels import DPI
-    from conceptlab.views.plots_atlas import plot_atlas, plot_atlas_classes
+    from conceptlab.views.atlas.page import view_of
+    from conceptlab.views.figures.panels import DPI
+    from conceptlab.views.plots.atlas import plot_atlas, plot_atlas_classes
 
     found = territory.atlas(focus)
     icons = territory.icons(found)
@@ -192,7 +192,7 @@ def write_atlases(run: RunFolder, seed: int = 0) -> Path | None:
     Returns:
         The page; None where there is no atlas.
     """
-    from conceptlab.views.atlas import write_atlas
+    from conceptlab.views.atlas.page import write_atlas
     from conceptlab.views.style import slug
 
     tables, views, page = [], [], run.path / PAGE

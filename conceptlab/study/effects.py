@@ -286,8 +286,8 @@ def _basis_settings(effects: Effects) -> dict[str, Any]:
 
 def _image_row(effects: Effects, name: str, settings: Mapping[str, Any]) -> bytes:
     """A PNG of the picture row of a class's first picture."""
-    from conceptlab.views.panels import DPI
-    from conceptlab.views.plots_decomposition import plot_image_row
+    from conceptlab.views.figures.panels import DPI
+    from conceptlab.views.plots.decomposition import plot_image_row
 
     found = decompose_image(
         effects.model, effects.pictures[name][0], effects.directions, name,

@@ -27,7 +27,7 @@ from conceptlab.numerics.resample import upsample
 from conceptlab.study.folder import Outputs, RunFolder, read_table, safe
 from conceptlab.study.steps import Layer, top_units
 from conceptlab.vectors import ConceptVectors
-from conceptlab.views.overlay import overlay
+from conceptlab.views.pictures.overlay import overlay
 
 if TYPE_CHECKING:
     from conceptlab.activations.active import ActiveSet

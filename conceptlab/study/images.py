@@ -74,7 +74,7 @@ def images_step(
         activations: of the layer; or none.
         beside: a picture for each, which stands before it; or none.
     """
-    from conceptlab.views.overlay import mosaic
+    from conceptlab.views.pictures.overlay import mosaic
 
     images = [Image.fromarray(pixels) for pixels in found.images]
     pictures = image_files(images)

@@ -42,7 +42,7 @@ def make_kinds(run: RunFolder, name: str, look: "Look") -> Path:
 
 def kinds_step(look: "Look", packing: Packing | None) -> Outputs:
     """A table of all units; pictures of the most single-minded and the most many-minded ones."""
-    from conceptlab.views.plots_polysemanticity import plot_polysemanticity
+    from conceptlab.views.plots.polysemanticity import plot_polysemanticity
 
     layer = look.layer.activations.layer
     found = polysemanticity(
@@ -79,7 +79,7 @@ def _patches(
     look: "Look", found: Polysemanticity, units: list[int]
 ) -> tuple[pd.DataFrame, dict[str, bytes]]:
     """The patches of some units, by kind."""
-    from conceptlab.views.polysemanticity import write_exemplars
+    from conceptlab.views.report.polysemanticity import write_exemplars
 
     some = replace(found, members=found.members[found.members["unit"].isin(units)])
     with tempfile.TemporaryDirectory() as folder:

@@ -133,7 +133,7 @@ def make_filters(run: RunFolder, name: str, model: "ProbedModel", layers: Sequen
 
 def filters_step(model: "ProbedModel", layers: Sequence[Layer]) -> Outputs:
     """Filters of the first convolution and of those that lead to the layers; feature maps."""
-    from conceptlab.views.plots_filters import plot_feature_maps, plot_filters
+    from conceptlab.views.plots.filters import plot_feature_maps, plot_filters
 
     names = [layer.activations.layer for layer in layers]
     shown = Shown.none()
@@ -186,7 +186,7 @@ def make_exemplars(
 
 def exemplars_step(look: Look, by: "By", ways: Sequence[str]) -> Outputs:
     """Tables of exemplars and of empirical receptive fields; rows of pictures."""
-    from conceptlab.views.plots_exemplars import draw_exemplars
+    from conceptlab.views.plots.exemplars import draw_exemplars
 
     shown, where = Shown.none(), f"{look.model.name}, {look.layer.activations.layer}"
     fields = _fields(look, by)

@@ -144,7 +144,7 @@ def finish(
 
 def draw(run: RunFolder) -> Path:
     """Draw the figures and the report of what is in a run folder; what fails is named there."""
-    from conceptlab.views.report import write_report
+    from conceptlab.views.report.report import write_report
 
     draw_figures(run)
     known = len(run.unmade)
@@ -157,7 +157,7 @@ def draw(run: RunFolder) -> Path:
 
 def draw_figures(run: RunFolder) -> None:
     """Draw the figures that a run folder's tables allow; one that fails leaves the others."""
-    from conceptlab.views.figures import write_figures
+    from conceptlab.views.figures.planned import write_figures
 
     write_figures(run.path, partial(run.part, ALL, ALL))
     run.write_unmade()

@@ -59,7 +59,7 @@ class Shown:
 
 def png(picture: "Image.Image | Axes") -> bytes:
     """A PNG of a picture, or of the figure that axes are in."""
-    from conceptlab.views.panels import DPI
+    from conceptlab.views.figures.panels import DPI
 
     if not isinstance(picture, Image.Image):
         return drawn(picture, "png", DPI)

@@ -10,7 +10,7 @@ from conceptlab.errors import InputError
 from conceptlab.study.folder import RunFolder
 from conceptlab.study.frames import joined, labelled, learned
 from conceptlab.vectors import ConceptVectors
-from conceptlab.views.panels import best_layers
+from conceptlab.views.figures.panels import best_layers
 
 log = logging.getLogger(__name__)
 METHOD = "tsne"  # what the paper shows, and needs no extra

@@ -12,7 +12,7 @@ from PIL import Image
 
 from conceptlab.views import fonts
 from conceptlab.views.fonts import drawable, picture_font
-from conceptlab.views.overlay import strip
+from conceptlab.views.pictures.overlay import strip
 from conceptlab.views.style import LONGEST, plain
 
 

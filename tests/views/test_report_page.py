@@ -12,8 +12,8 @@ import pytest
 from conceptlab.errors import InputError
 from conceptlab.study.folder import RunFolder
 from conceptlab.study.run import draw
-from conceptlab.views.figures import write_figures
-from conceptlab.views.report import write_report
+from conceptlab.views.figures.planned import write_figures
+from conceptlab.views.report.report import write_report
 
 BROWSER = shutil.which("chromium")
 DRIVER = """

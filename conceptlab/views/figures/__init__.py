@@ -1,0 +1,1 @@
+"""Which figures a run folder gets, from its tables."""

@@ -1,0 +1,1 @@
+"""Masks and marks over pictures."""
