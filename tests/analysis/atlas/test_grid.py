@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from conceptlab.activations.sample import Sample
+from conceptlab.analysis.atlas import grid as module
 from conceptlab.analysis.atlas.grid import (
     RIDGE,
     cell_means,
@@ -16,7 +17,6 @@ from conceptlab.analysis.atlas.grid import (
     nearest_vectors,
     whitened,
 )
-from conceptlab.analysis.atlas.layout import grid as module
 from conceptlab.errors import InputError
 from conceptlab.space import Space
 from conceptlab.vectors import ConceptVectors

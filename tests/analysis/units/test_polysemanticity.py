@@ -7,8 +7,7 @@ import pytest
 from conceptlab.analysis.units.polysemanticity import polysemanticity
 from conceptlab.errors import InputError
 from conceptlab.probes.units.packing import Packing
-
-from ..conftest import ToyData, catalogue_of
+from tests.conftest import ToyData, catalogue_of
 
 IMAGES, KINDS, K, SIDE = 160, 4, 40, 5
 FIRES = {0: (0,), 1: (0, 1), 2: (0, 1, 2), 3: (3,)}  # unit to its kinds

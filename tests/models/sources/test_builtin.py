@@ -19,7 +19,7 @@ NAMES = (
     "scenenet", "sceneres", "scenenet-rotation", "scenenet-untrained", "scenenet-second",
     "sceneres-second",
 )  # fmt: skip
-SCRIPT = Path(__file__).parents[2] / "data_prep" / "train_builtin.py"
+SCRIPT = Path(__file__).parents[3] / "data_prep" / "train_builtin.py"
 
 
 @pytest.fixture(scope="module")

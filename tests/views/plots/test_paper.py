@@ -6,8 +6,7 @@ from matplotlib.figure import Figure
 
 from conceptlab.views.plots import paper as plots
 from conceptlab.views.tables import read_tables
-
-from .conftest import HOSTILE, LAYERS, UNITS
+from tests.views.conftest import HOSTILE, LAYERS, UNITS
 
 
 @pytest.fixture

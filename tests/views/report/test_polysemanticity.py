@@ -17,9 +17,8 @@ from conceptlab.views.report.polysemanticity import (
     polysemanticity_page,
     write_exemplars,
 )
-
-from ..conftest import ToyData, catalogue_of
-from .conftest import HOSTILE
+from tests.conftest import ToyData, catalogue_of
+from tests.views.conftest import HOSTILE
 
 BROWSER = shutil.which("chromium")
 DRIVER = """

@@ -7,8 +7,7 @@ from conceptlab.views.report.report import write_report
 from conceptlab.views.report.responses import look_of
 from conceptlab.views.style import slug
 from conceptlab.views.tables import read_tables
-
-from .conftest import HOSTILE, LAYERS
+from tests.views.conftest import HOSTILE, LAYERS
 
 
 @pytest.fixture
