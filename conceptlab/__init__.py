@@ -89,10 +89,10 @@ if TYPE_CHECKING:
     from conceptlab.probes.resampled import VectorDistribution as VectorDistribution
     from conceptlab.probes.segmentation.probe import SegmentationProbe as SegmentationProbe
     from conceptlab.probes.subsets import subset_scores as subset_scores
-    from conceptlab.probes.units.detectors import summarize_units as summarize_units
     from conceptlab.probes.units.dissection import Dissection as Dissection
     from conceptlab.probes.units.dissection import chance_of_best as chance_of_best
     from conceptlab.probes.units.dissection import dissect as dissect
+    from conceptlab.probes.units.netdissect_csv import summarize_units as summarize_units
     from conceptlab.probes.units.packing import Packing as Packing
     from conceptlab.probes.units.packing import pack_units as pack_units
     from conceptlab.space import Space as Space
@@ -179,7 +179,7 @@ _HOMES = {
     "probes.resampled": ["ResampledProbe", "VectorDistribution"],
     "probes.segmentation.probe": ["SegmentationProbe"],
     "probes.subsets": ["subset_scores"],
-    "probes.units.detectors": ["summarize_units"],
+    "probes.units.netdissect_csv": ["summarize_units"],
     "study.run": ["run_study"],
     "study.studyfile": ["read_study"],
     "synthesis.objectives": [

@@ -144,7 +144,7 @@ def units_summarize(
     rule: Annotated[str, typer.Option(help="every-category or best-label.")] = "every-category",
 ) -> None:
     """Count detectors and unique detectors of each category."""
-    from conceptlab.probes.units.detectors import summarize_units
+    from conceptlab.probes.units.netdissect_csv import summarize_units
 
     if not math.isfinite(threshold):
         raise InputError(f"--threshold is a number; got {threshold}")

@@ -279,8 +279,8 @@ def run_steps(
 
 
 def _write_network_dissection(layer: "Layer", path: Path) -> None:
-    from conceptlab.probes.units.detectors import write_network_dissection
     from conceptlab.probes.units.dissection import dissect as run
+    from conceptlab.probes.units.netdissect_csv import write_network_dissection
 
     settings = {k: v for k, v in asdict(layer.study.dissect).items() if k != "permutations"}
     found = run(layer.activations, layer.data, label_size=layer.label_size, **settings)

@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 
 from conceptlab.errors import InputError
-from conceptlab.probes.units.detectors import (
+from conceptlab.probes.units.detectors import detector_counts
+from conceptlab.probes.units.dissection import dissect
+from conceptlab.probes.units.netdissect_csv import (
     FIELDS,
-    detector_counts,
     read_units,
     summarize_units,
     write_network_dissection,
 )
-from conceptlab.probes.units.dissection import dissect
 
 PARTS = [f"{c}-{f}" for c in ("object", "part", "texture") for f in FIELDS]
 THEIRS = f"""unit,category,label,score,{",".join(PARTS)}
