@@ -48,7 +48,7 @@ def scikit_learn(
 ) -> None:
     """The same fits, one at a time: every concept on all units and on every subset."""
     store = label_store(acts, data)
-    rows = np.flatnonzero(acts.splits == "train")
+    rows = acts.rows("train")
     x = acts.pooled[rows]
     ranking = unit_ranking(probe.vectors, acts)
     for c in np.flatnonzero(probe.vectors.usable):

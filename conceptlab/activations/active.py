@@ -7,18 +7,16 @@ threshold; those (unit, cell) pairs are all that dissection and segmentation pro
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.activations.cache import derived_read, derived_write
 from conceptlab.activations.inputs import ActiveChunk
+from conceptlab.activations.layer_file import LayerFile
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.numerics.running import active_pairs, upper_order_statistic
-
-if TYPE_CHECKING:
-    from conceptlab.activations.store import Activations
 
 BLOCK = 32
 
@@ -62,7 +60,7 @@ class ActiveSet:
         return dense.reshape(self.shape[1:])
 
 
-def blocks(activations: "Activations") -> Iterator[NDArray[Any]]:
+def blocks(activations: LayerFile) -> Iterator[NDArray[Any]]:
     """The activations in order, (n, K, H, W) at a time."""
     total = activations.shape[0]
     yield from ordered_map(
@@ -70,7 +68,7 @@ def blocks(activations: "Activations") -> Iterator[NDArray[Any]]:
     )
 
 
-def thresholds(activations: "Activations", tau: float) -> NDArray[np.float32]:
+def thresholds(activations: LayerFile, tau: float) -> NDArray[np.float32]:
     """(K,) T_k of each unit, computed once and kept beside the activations."""
     key = repr(float(tau))
     known = derived_read(activations.path, "thresholds", key)
@@ -83,7 +81,7 @@ def thresholds(activations: "Activations", tau: float) -> NDArray[np.float32]:
     return result
 
 
-def active_set(activations: "Activations", tau: float) -> ActiveSet:
+def active_set(activations: LayerFile, tau: float) -> ActiveSet:
     """The pairs above the thresholds, computed once and kept beside the activations."""
     key = repr(float(tau))
     levels = thresholds(activations, tau)
@@ -102,7 +100,7 @@ def _is_whole(found: dict[str, NDArray[Any]], **lengths: int | None) -> bool:
     )
 
 
-def _find(activations: "Activations", levels: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def _find(activations: LayerFile, levels: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     total = activations.shape[0]
 
     def find(start: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:

@@ -119,12 +119,7 @@ def _images(
     activations: "Activations", per_image: int, most: int | None, split: str | None, seed: int
 ) -> NDArray[np.int64]:
     """Which images, in order."""
-    images = np.arange(len(activations))
-    if split is not None:
-        images = np.flatnonzero(activations.splits == split)
-        if not len(images):
-            known = ", ".join(dict.fromkeys(activations.splits.tolist()))
-            raise InputError(f"the activations have no split {split!r}; they have {known}")
+    images = activations.rows(split)
     if most is None or len(images) * per_image <= most:
         return images
     if most < per_image:

@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 
 from conceptlab.activations.blockfile import SCHEMA, BlockFile, writing
 from conceptlab.activations.cache import create_file, set_aside
-from conceptlab.activations.store import (
-    KIND,
-    cache_root,
-    folder_name,
-    safe_name,
-    sketch_attrs,
-    sketch_in,
-)
+from conceptlab.activations.layer_file import KIND, sketch_attrs, sketch_in
+from conceptlab.activations.store import cache_root, folder_name, safe_name
 from conceptlab.errors import CacheError, ConceptlabError, InputError
 from conceptlab.keys import canonical, differences
 from conceptlab.numerics.sketch import Sketch

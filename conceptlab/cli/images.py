@@ -9,7 +9,7 @@ from PIL import Image
 
 from conceptlab.activations.pictures import opened
 from conceptlab.cli.options import options
-from conceptlab.cli.pictures import spread, vectors_of
+from conceptlab.cli.selection import spread, vectors_of
 from conceptlab.keys import digest_chunks
 from conceptlab.study.images import make_images, objectives_key
 from conceptlab.study.kinds import APART

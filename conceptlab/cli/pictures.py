@@ -25,6 +25,7 @@ from conceptlab.cli.options import (
     say,
     show,
 )
+from conceptlab.cli.selection import spread, vectors_of
 from conceptlab.cli.work import layers_of, run_steps, study_of
 from conceptlab.errors import InputError
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.look import Look
     from conceptlab.study.steps import Layer
-    from conceptlab.vectors import ConceptVectors
 
 UnitsOpt = Annotated[
     list[int] | None,
@@ -49,7 +49,6 @@ ConceptsOpt = Annotated[
     list[str] | None,
     typer.Option("--concept", help="Of --vectors; may be repeated. Without: all of them."),
 ]
-SPREAD = 8  # units that are shown where none are named
 LARGEST = 12  # cells that are printed
 
 
@@ -274,33 +273,6 @@ def _look(
 
     chosen = units or spread(layer.activations.shape[1])
     return Look(layer, model, tuple(chosen) if known is None else known, options.progress)
-
-
-def spread(count: int) -> list[int]:
-    """A few units of so many, evenly spaced."""
-    return sorted({round(i * (count - 1) / (SPREAD - 1)) for i in range(SPREAD)})
-
-
-def vectors_of(
-    path: Path | None, concepts: "Sequence[str] | None", layer: str
-) -> "ConceptVectors | None":
-    """Those of a file that are asked for.
-
-    Raises:
-        InputError: concepts without a file, or vectors of another layer.
-    """
-    from conceptlab.vectors import ConceptVectors
-
-    if path is None:
-        if concepts:
-            raise InputError("--concept names vectors of a file: give it with --vectors")
-        return None
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    found = ConceptVectors.load(path)
-    if found.space.layer != layer:
-        raise InputError(f"{path} holds vectors of {found.space.layer}, and -l says {layer}")
-    return found.select(list(concepts)) if concepts else found.select(lambda _: found.usable)
 
 
 def _position(by: str) -> Any:

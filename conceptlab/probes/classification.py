@@ -26,7 +26,6 @@ from conceptlab.numerics.logistic import (
 from conceptlab.numerics.serial import effective_number
 from conceptlab.probes.base import CONSTANT, FOLDS, PROBES, TOO_FEW, BaseProbe
 from conceptlab.probes.heldout import held_out, middle
-from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ class ClassificationProbe(BaseProbe):
             vector, NaN for those of which the images are all of one kind.
         """
         train = self._training(activations, data)
-        images = split_rows(activations, "train")
+        images = activations.rows("train")
         vectors, usable = self.vectors, self.vectors.usable
         chosen = vectors.concepts["penalty"].to_numpy(dtype=np.float64)[usable]
         white = Whitening.of(train.x)
@@ -198,7 +197,7 @@ class ClassificationProbe(BaseProbe):
 
     def _training(self, activations: "Activations", data: "ProbeDataset") -> "_Training":
         store = label_store(activations, data, self.label_size)
-        rows = split_rows(activations, "train")
+        rows = activations.rows("train")
         shown, known = store.present[rows].T, store.judged()[rows].T
         if self.shuffle:
             mixed = np.random.default_rng(self.seed).permutation(len(rows))
@@ -288,7 +287,7 @@ def accuracies(
     """
     vectors.space.require_equal(activations.space("raw"))
     store = label_store(activations, data, label_size)
-    rows = split_rows(activations, split)
+    rows = activations.rows(split)
     logits = logits_of(activations.read_pooled(rows), vectors.weights, vectors.bias)
     known, present = store.judged()[rows], store.present[rows]
     right = (logits > 0) == present

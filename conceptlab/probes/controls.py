@@ -13,7 +13,6 @@ from conceptlab.probes.basis import Basis
 from conceptlab.probes.segmentation.problem import (
     PairCounts,
     PixelProblem,
-    split_rows,
     training_problem,
 )
 from conceptlab.probes.segmentation.ridge import Ridge
@@ -55,7 +54,7 @@ def plain_controls(
         images show the concept.
     """
     labels = label_store(activations, data, label_size)
-    train, judged = (split_rows(activations, s) for s in ("train", split))
+    train, judged = (activations.rows(s) for s in ("train", split))
     colours = colour_maps(activations, data)
     names = labels.concepts.assign(concept=qualified_names(labels.concepts))
     table = names[["concept", "category"]].reset_index(drop=True)

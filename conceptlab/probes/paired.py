@@ -10,7 +10,7 @@ from conceptlab.numerics.logistic import logits_of
 from conceptlab.numerics.metrics import iou
 from conceptlab.numerics.paired import swap_test
 from conceptlab.numerics.serial import effective_number
-from conceptlab.probes.segmentation.problem import PairCounts, split_rows
+from conceptlab.probes.segmentation.problem import PairCounts
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def accuracy_differences(
         seed: of the test.
     """
     store = label_store(activations, data, label_size)
-    rows = split_rows(activations, split)
+    rows = activations.rows(split)
     known, shown = store.judged()[rows], store.present[rows]
     pooled = activations.read_pooled(rows)
     right = [(logits_of(pooled, v.weights, v.bias) > 0) == shown for v in (first, second)]

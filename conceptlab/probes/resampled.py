@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number, require_seed
 from conceptlab.hdf5 import array, sealed, text
-from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.vectorfile import vectors_file
 from conceptlab.vectors import ConceptVectors
 
@@ -154,7 +153,7 @@ class ResampledProbe:
         """
         vectors = self.probe.vectors
         vectors.space.require_equal(activations.space(vectors.space.inputs))
-        images = split_rows(activations, "train")
+        images = activations.rows("train")
         if self.block > len(images) // 2:
             raise InputError(
                 f"blocks of {self.block} images are too long for {len(images)} training images"

@@ -15,7 +15,6 @@ from conceptlab.given import checked, require_number
 from conceptlab.probes.basis import Basis
 from conceptlab.probes.classification import ClassificationProbe
 from conceptlab.probes.segmentation.probe import SegmentationProbe
-from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def unit_ranking(vectors: ConceptVectors, activations: "Activations") -> NDArray
     """
     weights = np.abs(vectors.weights)
     if vectors.space.inputs == "raw":
-        rows = split_rows(activations, "train")
+        rows = activations.rows("train")
         if vectors.kind == "segmentation":
             basis = Basis.of_raw(activations, rows, rotate=False)
             weights = weights * np.where(basis.varying, basis.spread, 0.0)

@@ -94,7 +94,7 @@ def test_bad_input_is_refused_in_a_sentence(layer):
         sample(acts, 13)
     with pytest.raises(InputError, match="cannot take 0"):
         sample(acts, 0)
-    with pytest.raises(InputError, match="no split 'test'; they have train, val"):
+    with pytest.raises(InputError, match="no 'test' images; its splits: train, val"):
         sample(acts, split="test")
     with pytest.raises(InputError, match=r"most is at least per_image \(2\); got 1"):
         sample(acts, 2, most=1)

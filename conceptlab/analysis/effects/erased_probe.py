@@ -18,7 +18,6 @@ from conceptlab.given import checked, require_seed
 from conceptlab.numerics.borders import best_border
 from conceptlab.numerics.logistic import Whitening, balanced_weights, fit_logistic
 from conceptlab.numerics.metrics import balanced_accuracy
-from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.registry import near_matches
 from conceptlab.vectors import ConceptVectors, qualified_names, unit_rows
 
@@ -89,7 +88,7 @@ def erased_probe(
     _check(activations, vectors, units)
     store = label_store(activations, data)
     columns = _columns(store.concepts, vectors)
-    rows = split_rows(activations, "train"), split_rows(activations, split)
+    rows = activations.rows("train"), activations.rows(split)
     pooled = [activations.read_pooled(part).astype(np.float64) for part in rows]
     known, present = store.judged(), store.present
     mean = pooled[0].mean(axis=0)

@@ -162,7 +162,7 @@ def exemplars(
     if choose not in CHOICES:
         raise InputError(f"choose is one of {', '.join(CHOICES)}; got {choose!r}")
     by = _way(activations, by)
-    rows = _rows(activations, split)
+    rows = activations.rows(split)
     targets = targets_of(activations, of)
     with tempfile.TemporaryFile() as file:
         values = _array_in(file, (len(targets), len(rows)))
@@ -217,17 +217,6 @@ def _way(activations: "Activations", by: Any) -> By:
             f"layer {activations.layer}; got {by!r}"
         )
     return row, column
-
-
-def _rows(activations: "Activations", split: str | None) -> Index:
-    """The images of a split, which lie next to one another."""
-    if split is None:
-        return np.arange(len(activations))
-    rows = np.flatnonzero(activations.splits == split)
-    if not len(rows):
-        there = ", ".join(dict.fromkeys(activations.splits.tolist()))
-        raise InputError(f"no images in split {split!r}; there are {there}")
-    return rows
 
 
 def _fill(values: Floats, targets: Targets, rows: Index, by: By, progress: bool) -> None:

@@ -19,7 +19,6 @@ from conceptlab.probes.cav.result import CHANCE_NOTE, COMPLEMENT, RANDOM, Cavs, 
 from conceptlab.probes.cav.sets import FEWEST, Ints, Side
 from conceptlab.probes.cav.training import CachedSamples, Settings
 from conceptlab.probes.classification import accuracies
-from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.space import Space
 from conceptlab.vectors import index_of, qualified_names
 
@@ -116,7 +115,7 @@ class CavProbe(BaseProbe):
             InputError: settings that make no sense, or an unknown concept to set against.
         """
         settings = Settings(self.classifier, self.form, self.penalty, data.progress)
-        pool = split_rows(activations, "train")
+        pool = activations.rows("train")
         examples = self.examples
         if self.against != COMPLEMENT:  # two random sets may do without a shared image
             examples = min(examples, max(len(pool) // 2, FEWEST))

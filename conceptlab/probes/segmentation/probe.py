@@ -29,7 +29,6 @@ from conceptlab.probes.segmentation.problem import (
     PixelProblem,
     iou_set,
     pair_counts,
-    split_rows,
     training_problem,
 )
 from conceptlab.probes.segmentation.ridge import Ridge
@@ -275,7 +274,7 @@ class SegmentationProbe(BaseProbe):
         return rows.assign(iou=found.iou_ind())
 
     def _problem(self, activations: "Activations", labels: LabelStore) -> PixelProblem:
-        images = split_rows(activations, "train")
+        images = activations.rows("train")
         mixed = np.random.default_rng(self.seed).permutation(images) if self.shuffle else None
         binary = self.inputs == "binary"
         inputs = active_set(activations, self.tau) if binary else RawMaps(activations, KEPT)

@@ -274,26 +274,13 @@ def pair_counts(
     vectors.space.require_equal(activations.space(vectors.space.inputs))
     labels = label_store(activations, data, label_size)
     _require_concepts(vectors, labels)
-    images = split_rows(activations, split)
+    images = activations.rows(split)
     stream = Stream(inputs_of(vectors, activations), labels, images, align_corners=align_corners)
     shows = labels.shows()
     problem = PixelProblem(stream, shows & vectors.usable, np.zeros(len(vectors), np.float32))
     found = problem.counts(np.nan_to_num(vectors.weights), np.nan_to_num(vectors.bias))
     names = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]]
     return PairCounts(names, shows[images].sum(axis=0), *found)
-
-
-def split_rows(activations: "Activations", split: str) -> NDArray[np.int64]:
-    """The rows of a split.
-
-    Raises:
-        InputError: a split without images.
-    """
-    rows = np.flatnonzero(activations.splits == split)
-    if not len(rows):
-        known = ", ".join(dict.fromkeys(map(str, activations.splits)))
-        raise InputError(f"the data set has no {split!r} images; its splits: {known}")
-    return rows
 
 
 def inputs_of(vectors: ConceptVectors, activations: "Activations") -> Inputs:

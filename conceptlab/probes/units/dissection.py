@@ -189,7 +189,7 @@ def dissect(
     values = activations.read if order == "upsample-first" else None
     both, area, labelled, images = {}, {}, {}, {}
     for split in splits:
-        rows = np.flatnonzero(activations.splits == split)
+        rows = activations.rows(split)
         stream = Stream(active, labels, rows, None, align_corners, image_level)
         found, area[split] = tally(stream, active, counting, values)
         both[split] = found * counted
@@ -273,7 +273,7 @@ def chance_of_best(
     for _ in range(permutations):
         score = {}
         for part in ("train", split):
-            rows = np.flatnonzero(activations.splits == part)
+            rows = activations.rows(part)
             stream = Stream(active, labels, rows, generator.permutation(rows))
             score[part] = unit_iou(stream, active, labels.shows())
         best = np.nan_to_num(score["train"], nan=-1.0).argmax(axis=0)

@@ -19,7 +19,6 @@ from conceptlab.activations.labels import LabelStore, label_store
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_number, require_seed
 from conceptlab.numerics.lasso import nonnegative_lasso
-from conceptlab.probes.segmentation.problem import split_rows
 from conceptlab.probes.units.moments import Moments, moments, total
 from conceptlab.vectors import qualified_names
 
@@ -105,7 +104,7 @@ def pack_units(
     if not 0 <= least < 1:
         raise InputError(f"least is a share from 0 to below 1; got {least}")
     labels = label_store(activations, data, label_size)
-    train = split_rows(activations, "train")
+    train = activations.rows("train")
     if len(train) < BLOCKS:
         raise InputError(f"packing needs at least {BLOCKS} training images; there are {len(train)}")
     enough = labels.shows()[train].sum(axis=0) >= min_examples
@@ -122,7 +121,7 @@ def pack_units(
         mixed = rng.permutation(train)
         parts = _blocks(activations, labels, concepts, train, mixed, "packing, shuffled")
         chance = _Regression(parts).packed(least, rng).chosen.sum(axis=0).astype(float)
-    judge = moments(activations, labels, concepts, split_rows(activations, split))
+    judge = moments(activations, labels, concepts, activations.rows(split))
     return _tables(found, judge, data.catalogue.iloc[concepts], data, chance)
 
 

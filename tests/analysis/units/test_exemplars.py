@@ -342,7 +342,7 @@ def test_bad_input_is_one_sentence(stored):
         ({"by": (3, 0)}, InputError, r"in the 3 x 4 map of layer layer1; got \(3, 0\)"),
         ({"by": (0.5, 0)}, InputError, "by is a text or a list of whole numbers"),
         ({"by": 3}, InputError, "by is a text or a list of whole numbers"),
-        ({"split": "test"}, InputError, "no images in split 'test'; there are train, val"),
+        ({"split": "test"}, InputError, "no 'test' images; its splits: train, val"),
         ({"tau": 1.0}, InputError, "tau is the share"),
     ]
     for asked, error, message in cases:

@@ -145,7 +145,7 @@ def test_packed_concepts_stand_beside(layer):
         ({"seed": -1}, "seed is a whole number of at least 0"),
         ({"units": [K]}, f"units 0 to {K - 1}; got {K}"),
         ({"units": np.eye(K)}, "asked of units, by their numbers, not of directions"),
-        ({"split": "test"}, "no images in split 'test'"),
+        ({"split": "test"}, "no 'test' images"),
     ],
 )
 def test_what_cannot_be_asked(layer, settings, said):

@@ -24,7 +24,7 @@ def upsampled(maps, side):
 def loss_by_torch(acts, data, weights, bias, alpha, concept, mode, side=32):
     """Eq. 2-4 as they stand, in float64, over the training images that show the concept."""
     active = torch.from_numpy(acts.active(TAU).masks(0)[None])  # shape only
-    rows = [i for i in np.flatnonzero(acts.splits == "train") if (data._planes[i] == concept).any()]
+    rows = [i for i in acts.rows("train") if (data._planes[i] == concept).any()]
     active = torch.from_numpy(np.stack([acts.active(TAU).masks(i) for i in rows])).double()
     z = torch.einsum("k,nkhw->nhw", weights, active)[:, None] + bias
     z = upsampled(z, side)[:, 0]
@@ -142,7 +142,7 @@ def test_scores_are_those_of_the_masks(toy):
         name = probe.vectors.names[concept]
         both = either = 0
         ious = {}
-        for i in np.flatnonzero(acts.splits == "val"):
+        for i in acts.rows("val"):
             label = (data._planes[i] == concept).any(axis=0)
             if not label.any():
                 continue
@@ -223,7 +223,7 @@ def test_raw_inputs_find_the_planted_units_and_score_as_their_masks(toy):
         assert np.abs(probe.vectors.weights[concept]).argmax() == concept
     scores = probe.score(acts, data)
     both = either = 0
-    for i in np.flatnonzero(acts.splits == "val"):
+    for i in acts.rows("val"):
         label = (data._planes[i] == 5).any(axis=0)
         if label.any():
             z = np.tensordot(probe.vectors.weights[5], acts.array[i].astype(float), 1)
@@ -240,7 +240,7 @@ def test_raw_inputs_find_the_planted_units_and_score_as_their_masks(toy):
 def test_raw_inputs_are_resampled_and_shuffled_like_others(toy):
     data, acts = toy()
     probe = SegmentationProbe(inputs="raw", label_size=32).fit(acts, data)
-    images = np.flatnonzero(acts.splits == "train")
+    images = acts.rows("train")
     again = probe.redrawing(acts, data)(images)
     cosine = (again * probe.vectors.weights).sum(axis=1) / (
         np.linalg.norm(again, axis=1) * np.linalg.norm(probe.vectors.weights, axis=1)
