@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from conceptlab.files import atomic_path, require_regular
-from conceptlab.seal import PAGE, seal
+from conceptlab.seal import PAGE, guard_page
 
 if TYPE_CHECKING:
     import h5py
@@ -63,7 +63,7 @@ def sealed(path: Path) -> Iterator["h5py.File"]:
     with atomic_path(path) as temporary:
         with speaking(path), new_file(temporary) as file:
             yield file
-        seal(temporary, [])
+        guard_page(temporary, [])
 
 
 def new_file(path: Path) -> "h5py.File":

@@ -30,7 +30,7 @@ class UnsealedError(DamagedError):
     """A file has no seal."""
 
 
-def seal(path: Path, arrays: Iterable[tuple[int, int]]) -> None:
+def guard_page(path: Path, arrays: Iterable[tuple[int, int]]) -> None:
     """Write the page of a finished file that was created with room for it.
 
     Args:

@@ -24,7 +24,7 @@ from conceptlab.data import ProbeDataset, load_data
 from conceptlab.data.scenes import VERSION
 from conceptlab.data.scenes.places import PLACES
 from conceptlab.files import atomic_path, write_text
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.models.sources.builtin import ARCHITECTURES, FOLDER, MEAN, SIZE, STD
 from conceptlab.models.sources.weights import load_weights
 from conceptlab.numerics.geometry import Geometry
@@ -84,7 +84,7 @@ def render(data: ProbeDataset, rows: NDArray[np.int64]) -> Pictures:
         present = data.image_concepts(int(i))
         flags = np.zeros(len(data.catalogue), dtype=np.float32)
         flags[present] = 1
-        pixels.append(see(data.image(int(i)), geometry))
+        pixels.append(network_view(data.image(int(i)), geometry))
         scenes.append(int(present[0]))  # scenes come first in the catalogue
         shows.append(flags)
     batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()

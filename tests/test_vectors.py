@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from conceptlab.errors import InputError, SpaceError
 from conceptlab.keys import canonical
-from conceptlab.seal import seal
+from conceptlab.seal import guard_page
 from conceptlab.space import Space
 from conceptlab.vectors import ConceptVectors
 
@@ -157,7 +157,7 @@ def edited(path, edit):
     """Change a file as somebody would who knows how to seal it again."""
     with h5py.File(path, "r+") as file:
         edit(file)
-    seal(path, [])
+    guard_page(path, [])
 
 
 def put(name, **settings):

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from conceptlab.seal import MAGIC, PAGE, seal
+from conceptlab.seal import MAGIC, PAGE, guard_page
 
 Rng = np.random.Generator
 ODD = (
@@ -89,7 +89,7 @@ def seal_again(path: Path) -> None:
     page = path.read_bytes()[:PAGE]
     ranges = json.loads(page[len(MAGIC) :].rstrip(b"\n").partition(b"\n")[2])["arrays"]
     size = path.stat().st_size
-    seal(path, [(a, b) for a, b in ranges if b <= size])
+    guard_page(path, [(a, b) for a, b in ranges if b <= size])
 
 
 def replace(file: h5py.File, rng: Rng) -> None:

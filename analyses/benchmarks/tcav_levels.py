@@ -32,7 +32,7 @@ from scipy.stats import ttest_ind
 from torch import Tensor, nn
 
 import conceptlab as cl
-from conceptlab.analysis.effects.sensitivity import measure
+from conceptlab.analysis.effects.sensitivity import directional_derivatives
 
 LEVEL = 0.05
 SIDE, CLASSES = 4, 4
@@ -110,7 +110,7 @@ def captum_p(
 ) -> dict[tuple[str, str], float]:
     """The tutorial's p-value of each class and concept, from scores by sign."""
     roles, chances = cavs.groups[0].roles, {}
-    for name, (sums,) in measure(model, images, [cavs], None, 64, False):
+    for name, (sums,) in directional_derivatives(model, images, [cavs], None, 64, False):
         first = roles.null[0, 0]
         ahead = roles.signs[0, 0] > 0
         random = np.where(ahead, sums.positive[first], sums.negative[first])

@@ -30,7 +30,7 @@ from conceptlab.errors import CacheError
 from conceptlab.files import atomic_path
 from conceptlab.hdf5 import FormatError, attribute, dataset, new_file, node, reading
 from conceptlab.keys import canonical, digest
-from conceptlab.seal import DamagedError, check_seal, seal
+from conceptlab.seal import DamagedError, check_seal, guard_page
 
 if TYPE_CHECKING:
     import h5py
@@ -84,7 +84,7 @@ def create_file(
                     file[name] = _external_link(path, name)
                 file.attrs.update(records)
                 extents = [extent_of(file[name]) for name in (*arrays, *MARKS)]
-            seal(temporary, [(extent.offset, extent.end) for extent in extents])
+            guard_page(temporary, [(extent.offset, extent.end) for extent in extents])
             _reserve(temporary)
 
 
@@ -180,7 +180,7 @@ def derived_write(path: Path, group: str, key: str, arrays: Mapping[str, NDArray
                         data = file.create_dataset(node, data=values)
                         data.attrs["name"], data.attrs["crc32"] = name, crc32([values])
                     large = _large(file)
-                seal(temporary, large)
+                guard_page(temporary, large)
     except CacheError as error:
         log.warning("%s; %s/%s is not kept", error, group, key)
 

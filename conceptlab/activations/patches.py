@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.errors import InputError
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.numerics.parallel import ordered_map
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def patches(
     corners = np.clip(np.round(centres - pixels / 2), 0, size - pixels).astype(np.int64)
 
     def cut(place: int) -> NDArray[np.uint8]:
-        seen = see(data.image(int(images[place])), activations.geometry)
+        seen = network_view(data.image(int(images[place])), activations.geometry)
         top, left = corners[place]
         return np.ascontiguousarray(seen[top : top + pixels, left : left + pixels])
 

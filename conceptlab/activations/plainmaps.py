@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.numerics.cells import cell_of
 from conceptlab.numerics.parallel import ordered_map
 
@@ -72,7 +72,7 @@ def colour_maps(activations: "Activations", data: "ProbeDataset") -> Floats:
     area = np.outer(np.bincount(rows), np.bincount(columns)).astype(np.float32)
 
     def one(image: int) -> Floats:
-        seen = see(data.image(image), geometry).astype(np.float32) / 255
+        seen = network_view(data.image(image), geometry).astype(np.float32) / 255
         sums = np.add.reduceat(np.add.reduceat(seen, first_row, axis=0), first_column, axis=1)
         mean = (sums / area[:, :, None]).transpose(2, 0, 1)
         return mean.astype(np.float32)

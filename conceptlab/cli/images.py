@@ -103,7 +103,7 @@ class Images:
         paths: Sequence[Path],
     ) -> None:  # fmt: skip
         """Images that stand for pictures: inversions and caricatures."""
-        from conceptlab.models.picture import see
+        from conceptlab.models.picture import network_view
 
         pictures = [opened(path) for path in paths]
         own = self.model.preprocessing.geometry
@@ -112,7 +112,7 @@ class Images:
         make_images(
             run, (self.title, layer), kind, key,
             lambda: make(self.model, pictures, layer, settings, **self._how()),
-            beside=[Image.fromarray(see(picture, own)) for picture in pictures],
+            beside=[Image.fromarray(network_view(picture, own)) for picture in pictures],
             holds=self.holds,
         )  # fmt: skip
 

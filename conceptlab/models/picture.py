@@ -10,7 +10,7 @@ from conceptlab.numerics.geometry import Geometry
 from conceptlab.numerics.pixels import in_colours
 
 
-def see(image: Image.Image, geometry: Geometry, channels: int = 3) -> NDArray[np.uint8]:
+def network_view(image: Image.Image, geometry: Geometry, channels: int = 3) -> NDArray[np.uint8]:
     """(S, S, channels) the part of a picture that a network sees; for use in any thread.
 
     Resized with antialiasing by torch where it can (bilinear, bicubic), which is several times as

@@ -24,7 +24,7 @@ from conceptlab.models.grid import CLASS, Form, part_of
 from conceptlab.models.identity import answers, fingerprint_of, sketches
 from conceptlab.models.layout import executed, layouts
 from conceptlab.models.listing import UNKNOWN, Fields, fields_of, listed
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.models.places import Layout
 from conceptlab.models.sources.source import FILES
 from conceptlab.models.watch import form_in, watch
@@ -198,7 +198,7 @@ class ProbedModel:
 
     def decode(self, image: Image.Image) -> NDArray[np.uint8]:
         """(S, S, C) the part of a picture that the network sees; for use in any thread."""
-        return see(image, self.preprocessing.geometry, self.preprocessing.channels)
+        return network_view(image, self.preprocessing.geometry, self.preprocessing.channels)
 
     def normalise(self, batch: Tensor) -> Tensor:
         """(n, S, S, C) uint8 to (n, C, S, S) of the network's type and device, channels last."""

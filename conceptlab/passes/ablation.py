@@ -14,7 +14,7 @@ Floats = NDArray[np.floating]
 Numbers = NDArray[np.float64]
 
 
-def take_out(read: Floats, write: Floats, mean: Floats) -> Edit:
+def project_out(read: Floats, write: Floats, mean: Floats) -> Edit:
     """Outputs h as h - ((h - mean).read) write, at every position.
 
     With `write` = `read`, of unit length, the direction is projected out around the mean. With
@@ -35,7 +35,7 @@ def take_out(read: Floats, write: Floats, mean: Floats) -> Edit:
     return edit
 
 
-def level(units: NDArray[np.int64], mean: Floats) -> Edit:
+def set_to_mean(units: NDArray[np.int64], mean: Floats) -> Edit:
     """Some units at their mean, everywhere.
 
     Args:
@@ -73,12 +73,12 @@ def pooled(rest: Rest) -> Numbers:
     return means
 
 
-def away(rest: Rest, mean: Floats) -> Numbers:
+def squared_distance(rest: Rest, mean: Floats) -> Numbers:
     """(n,) mean over positions of the squared distance from the mean, for the last batch."""
     return _mean_square(rest.grid - _like(mean, rest.grid)[:, None, None])
 
 
-def moved(rest: Rest, edit: Edit) -> Numbers:
+def squared_displacement(rest: Rest, edit: Edit) -> Numbers:
     """(n,) mean over positions of the squared displacement by an edit, for the last batch."""
     return _mean_square(edit(rest.grid) - rest.grid)
 

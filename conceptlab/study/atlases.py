@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from conceptlab.analysis.atlas.class_attributions import Speaking
+from conceptlab.analysis.atlas.class_attributions import ClassAttributions
 from conceptlab.analysis.atlas.comparison import compare_atlases, compare_classes
 from conceptlab.analysis.atlas.icons import Icons, patch_icons
 from conceptlab.analysis.atlas.layout import Atlas, atlas
@@ -77,7 +77,9 @@ class Territory:
     def require_classes(self) -> None:
         """Raise `InputError` unless the network has all classes."""
         if self.classes:
-            known = Speaking(self.model, self.layer.activations, self.layer.data, self.output)
+            known = ClassAttributions(
+                self.model, self.layer.activations, self.layer.data, self.output
+            )
             known.columns_of(self.classes)
 
     def atlas(self, focus: Sequence[str] = ()) -> Atlas:

@@ -22,7 +22,7 @@ from conceptlab.activations.lock import held
 from conceptlab.analysis.units.exemplars import exemplars
 from conceptlab.errors import CacheError, InputError
 from conceptlab.files import write_text
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.numerics.resample import upsample
 from conceptlab.study.folder import Outputs, RunFolder, read_table, safe
 from conceptlab.study.steps import Layer, top_units
@@ -49,7 +49,7 @@ class _Maker:
 
     def picture(self, image: int) -> Image.Image:
         """The part of a picture that the network sees, small."""
-        seen = see(self.layer.data.image(image), self.layer.activations.geometry)
+        seen = network_view(self.layer.data.image(image), self.layer.activations.geometry)
         return Image.fromarray(seen).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
 
     def vector_mask(self, vectors: ConceptVectors, row: int, image: int) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from conceptlab.analysis.units.receptive_field import empirical_field
 from conceptlab.keys import digest_chunks
 from conceptlab.models.filters import filters
 from conceptlab.models.grid import part_of
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.images import images_step
 from conceptlab.study.kinds import make_kinds
@@ -152,7 +152,7 @@ def filters_step(model: "ProbedModel", layers: Sequence[Layer]) -> Outputs:
         shown.add(
             f"maps-{name}", f"Feature maps of {name}",
             f"What the most active units of {name} make of {data.names[row]}.",
-            plot_feature_maps(maps[0], picture=see(picture, model.preprocessing.geometry)),
+            plot_feature_maps(maps[0], picture=network_view(picture, model.preprocessing.geometry)),
         )  # fmt: skip
     return Outputs({"shown": shown.table}, {}, shown.pictures)
 

@@ -54,7 +54,7 @@ def _in_processes(function: Callable[[T], R], items: Sequence[T], count: int) ->
     context = multiprocessing.get_context("spawn")  # threads and numba do not survive a fork
     before = set(multiprocessing.active_children())
     with ProcessPoolExecutor(count, context, begin) as pool:
-        with _deaf():
+        with _interrupts_ignored():
             started = [pool.submit(work, function, item) for item in items]
         try:
             return [future.result() for future in started]
@@ -71,7 +71,7 @@ def _in_processes(function: Callable[[T], R], items: Sequence[T], count: int) ->
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _interrupts_ignored() -> Iterator[None]:
     """Processes started meanwhile do not hear Ctrl-C; this one's handler is put back."""
     if threading.current_thread() is not threading.main_thread():
         yield

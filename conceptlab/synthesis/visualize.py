@@ -16,7 +16,7 @@ from tqdm import tqdm
 from conceptlab.errors import InputError, LayerError
 from conceptlab.given import checked
 from conceptlab.models.outputs import Output
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.models.probed import ProbedModel
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.passes.gradient import differentiable
@@ -245,7 +245,7 @@ def _inputs(model: ProbedModel, pictures: Pictures, settings: Synthesis) -> Tens
     size = settings.size or own.size
     resize = None if own.resize is None else max(round(own.resize * size / own.size), size)
     geometry = Geometry(size, own.fit, resize)
-    levels = torch.from_numpy(np.stack([see(_picture(p), geometry) for p in several]))
+    levels = torch.from_numpy(np.stack([network_view(_picture(p), geometry) for p in several]))
     values = levels.to(model.device).permute(0, 3, 1, 2).to(torch.float32) / 255
     mean = torch.tensor(seen.mean, device=model.device)[:, None, None]
     std = torch.tensor(seen.std, device=model.device)[:, None, None]

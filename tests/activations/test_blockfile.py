@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from conceptlab.activations.blockfile import BlockFile
 from conceptlab.activations.cache import create_file
 from conceptlab.errors import CacheError
-from conceptlab.seal import DamagedError, seal
+from conceptlab.seal import DamagedError, guard_page
 
 SPEC = {"layer": "a", "of": {"x": 1}}
 
@@ -171,7 +171,7 @@ def test_another_schema_is_refused_by_number(tmp_path):
     arrays = [(e.offset, e.end) for n, e in extents(tmp_path / "a.h5").items() if n != "image"]
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file.attrs["schema"] = 99
-    seal(tmp_path / "a.h5", arrays)
+    guard_page(tmp_path / "a.h5", arrays)
     with pytest.raises(DamagedError, match="schema 99, and this version reads 2"):
         BlockFile(tmp_path / "a.h5")
 

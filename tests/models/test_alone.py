@@ -20,7 +20,7 @@ from conceptlab.data import load_data
 from conceptlab.models.alone import _TAKEN, alone
 from conceptlab.models.sources.load import load_model
 from conceptlab.models.watch import watch
-from conceptlab.passes.ablation import level, scores_changed, scores_intact
+from conceptlab.passes.ablation import scores_changed, scores_intact, set_to_mean
 from conceptlab.passes.gradient import derivatives, scores
 from conceptlab.passes.occlusion import occluded
 from conceptlab.passes.rest import rest_of
@@ -95,7 +95,7 @@ def _layers(model):
 def _rest(model, images):
     with rest_of(model, "second") as rest:
         intact = scores_intact(rest, model.prepare(images))
-        return intact, scores_changed(rest, level(np.array([1, 2]), np.zeros(UNITS)))
+        return intact, scores_changed(rest, set_to_mean(np.array([1, 2]), np.zeros(UNITS)))
 
 
 def _extract(model, images, place):

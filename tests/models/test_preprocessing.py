@@ -147,9 +147,9 @@ def test_what_timm_does_not_crop_is_not_cropped():
 
 @pytest.mark.parametrize("interpolation", ["nearest", "box", "hamming", "lanczos"])
 def test_other_interpolations_are_pillows(interpolation):
-    from conceptlab.models.picture import see
+    from conceptlab.models.picture import network_view
 
-    found = see(PICTURE, Geometry(96, interpolation=interpolation))
+    found = network_view(PICTURE, Geometry(96, interpolation=interpolation))
     expected = PICTURE.resize((96, 96), Image.Resampling[interpolation.upper()])
     assert np.array_equal(found, expected)
 

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from conceptlab.activations.plainmaps import colour_maps, plain_maps, position_maps
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.probes.controls import plain_controls
 from conceptlab.probes.paired import accuracy_differences, mask_differences
 from conceptlab.probes.segmentation.probe import SegmentationProbe
@@ -55,7 +55,7 @@ def test_maps_are_the_means_of_cells_and_the_terms_of_places(painted):
     data, acts = painted
     colours = colour_maps(acts, data)
     assert colours.shape == (60, 3, 8, 8)
-    seen = see(data.image(7), acts.geometry).astype(float) / 255
+    seen = network_view(data.image(7), acts.geometry).astype(float) / 255
     assert_allclose(colours[7][:, 2, 5], seen[8:12, 20:24].mean(axis=(0, 1)), rtol=1e-5)
     maps = plain_maps(acts, True, colours)
     values = maps.read(5, 9)

@@ -15,7 +15,7 @@ from torch import nn
 from conceptlab.errors import InputError, LayerError, ModelError, SpaceError
 from conceptlab.models import load_model
 from conceptlab.models.outputs import class_columns
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.numerics.geometry import Geometry
 from conceptlab.space import Space
 from conceptlab.synthesis.diversity import likeness
@@ -332,7 +332,7 @@ def test_inversion_of_an_early_layer_recovers_the_picture(scenenet, shared_data)
     with Image.open(shared_data / "photos" / "chelsea.jpg") as picture:
         picture.load()
     settings = replace(INVERSION, size=64)
-    wanted = see(picture, Geometry(64))
+    wanted = network_view(picture, Geometry(64))
     early = invert(scenenet, picture, "features.2", settings)
     assert psnr(early.images[0], wanted) > 40
     assert -0.02 < early.table["value"][0] < 0
@@ -349,7 +349,7 @@ def test_inversion_of_early_layers_of_a_trained_network(shared_data, layer, deci
     with Image.open(shared_data / "photos" / "chelsea.jpg") as picture:
         picture.load()
     found = invert(model, picture, layer, replace(INVERSION, size=112))
-    assert psnr(found.images[0], see(picture, Geometry(112))) > decibels
+    assert psnr(found.images[0], network_view(picture, Geometry(112))) > decibels
 
 
 def test_a_caricature_exaggerates_and_stays_near_the_picture(scenenet):

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from conceptlab.models.probed import ProbedModel
 
 BATCH = 64
-SPEAKS = 5  # a vector speaks for the classes of its highest attributions, at most half of them
+TOP_CLASSES = 5  # a vector speaks for the classes of its highest attributions, at most half of them
 
 
-class Speaking:
+class ClassAttributions:
     """Attributions of sampled vectors to every class.
 
     Args:
@@ -113,7 +113,7 @@ class Speaking:
         """
         columns = self.columns_of(classes)
         strength = np.zeros((len(sample), len(classes)))
-        highest = min(SPEAKS, max(self._tangent.classes // 2, 1))
+        highest = min(TOP_CLASSES, max(self._tangent.classes // 2, 1))
         for start, found in self.of(sample):
             least = np.partition(found, -highest, axis=1)[:, -highest]
             own = found[:, columns]

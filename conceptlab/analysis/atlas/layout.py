@@ -30,7 +30,7 @@ from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
     from conceptlab.activations.store import Activations
-    from conceptlab.analysis.atlas.class_attributions import Speaking
+    from conceptlab.analysis.atlas.class_attributions import ClassAttributions
     from conceptlab.data.base import ProbeDataset
     from conceptlab.models.outputs import Output
     from conceptlab.models.probed import ProbedModel
@@ -284,7 +284,7 @@ def _classes(focus: Any) -> list[str | int]:
     return found
 
 
-def _title(speaking: "Speaking | None", classes: list[str | int]) -> str:
+def _title(speaking: "ClassAttributions | None", classes: list[str | int]) -> str:
     """The classes that an atlas is of; refuses what cannot be asked."""
     if not classes:
         return ""
@@ -300,13 +300,13 @@ def _speaking(
     data: "ProbeDataset | None",
     output: "Output",
     progress: bool,
-) -> "Speaking | None":
+) -> "ClassAttributions | None":
     """Who gives attributions, where there is a network."""
     if model is None:
         return None
-    from conceptlab.analysis.atlas.class_attributions import Speaking
+    from conceptlab.analysis.atlas.class_attributions import ClassAttributions
 
-    return Speaking(model, activations, data, output, progress)
+    return ClassAttributions(model, activations, data, output, progress)
 
 
 def _checked(drawn: Sample) -> Sample:

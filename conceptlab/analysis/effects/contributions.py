@@ -23,7 +23,7 @@ EQUAL = 1e-6  # of the largest: numbers that differ by less are equal but for ro
 SIDE = 32  # pixels
 
 
-class _Bent(Exception):
+class _NonlinearGradient(Exception):
     """The gradient is not the same for all pictures and positions."""
 
 
@@ -44,7 +44,7 @@ class Question:
     output: Output
 
     @cached_property
-    def strangers(self) -> Any:
+    def uninformative_pictures(self) -> Any:
         """(2, 3, S, S) a black picture and one of noise: what pictures share, these do."""
         noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
         return self.model.prepare([Image.new("RGB", (SIDE, SIDE)), Image.fromarray(noise)])
@@ -123,21 +123,21 @@ def of_class(question: Question, passes: Passes, concepts: Candidates) -> ClassF
     linear layer, one pass is enough: w is that of any picture, and each batch is checked against
     it. Else there are two: w is the mean over the pictures, and then its parts are read of each.
     """
-    gradients = question.read(question.strangers)[2]
+    gradients = question.read(question.uninformative_pictures)[2]
     weights = summed(gradients) / len(gradients)
     try:
         _require_everywhere(gradients, weights)
         return _contributions(question, passes, concepts, weights, straight=True)
-    except _Bent:
+    except _NonlinearGradient:
         weights = _mean_weights(question, passes)
     return _contributions(question, passes, concepts, weights, straight=False)
 
 
 def _require_everywhere(gradients: NDArray[np.floating], weights: Floats) -> None:
-    """Raise `_Bent` unless gradients (n, K, H, W) are the H W-th part of w (K,) everywhere."""
+    """Raise unless gradients (n, K, H, W) are the H W-th part of w (K,) everywhere."""
     part = weights[:, None, None] / np.prod(gradients.shape[2:])
     if np.abs(gradients - part).max() > EQUAL * np.abs(part).max():
-        raise _Bent
+        raise _NonlinearGradient
 
 
 def _mean_weights(question: Question, passes: Passes) -> Floats:
@@ -171,7 +171,7 @@ def _contributions(
         )
         own = question.baselines(batch) if baseline is None else np.full(len(batch), baseline)
         if not rows:
-            baseline = _shared(own, question.baselines(question.strangers))
+            baseline = _shared(own, question.baselines(question.uninformative_pictures))
         rows.append(completed(pooled @ parts.T, own, said[:, question.column]))
         right.append(said.argmax(axis=1) == question.column)
     return ClassFound(weights, basis, np.concatenate(rows), np.concatenate(right))

@@ -98,7 +98,7 @@ def erased_probe(
             _Images(x[known[part, column]], present[part, column][known[part, column]])
             for x, part in zip(pooled, rows, strict=True)
         ]
-        own = _Own.of(vectors, place, pooled[0] - mean, units, seed)
+        own = _ErasedConcept.of(vectors, place, pooled[0] - mean, units, seed)
         both = all(0 < side.shown.sum() < len(side.shown) for side in sides)
         values = own.accuracies(sides[0], sides[1], mean) if usable and both else {}
         found.append({"n": int(sides[1].shown.sum()), **dict.fromkeys(COLUMNS, np.nan), **values})
@@ -107,7 +107,7 @@ def erased_probe(
 
 
 @dataclass(frozen=True)
-class _Own:
+class _ErasedConcept:
     """One concept: its vector, and what is taken out.
 
     Args:
@@ -127,7 +127,7 @@ class _Own:
     @classmethod
     def of(
         cls, vectors: ConceptVectors, place: int, centred: Floats, units: int, seed: int
-    ) -> "_Own":
+    ) -> "_ErasedConcept":
         """That of a row; its random direction depends on the name alone."""
         name = [ord(letter) for letter in vectors.names[place]]
         drawn = np.random.default_rng([seed, *name]).normal(size=len(centred))

@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 
 from conceptlab.activations.pictures import Pictures
 from conceptlab.analysis.effects.erasure_passes import (
-    Asking,
-    Outcome,
-    Variants,
+    Ablations,
+    ClassEffect,
+    ErasureRun,
     require_pointwise,
     require_units,
 )
@@ -172,14 +172,14 @@ def erase(  # noqa: PLR0913 (one call asks everything of a layer)
         rest_of(model, vectors.space.layer) as rest,
         tqdm(total=total, unit="image", disable=not progress) as bar,
     ):
-        asking = Asking(model, rest, output, batch_size, bar)
+        asking = ErasureRun(model, rest, output, batch_size, bar)
 
-        def variants(pictures: Pictures) -> Variants:
+        def variants(pictures: Pictures) -> Ablations:
             generator = np.random.default_rng([seed, 0])  # of each alike: classes are independent
             seen = asking.look(pictures, count, generator)
             if isinstance(random, ConceptVectors):
                 seen = replace(seen, directions=unit_rows(random.weights[random.usable]))
-            return Variants.of(rows, seen, units, generator)
+            return Ablations.of(rows, seen, units, generator)
 
         columns = asking.columns(images)
         shared = None if reference is None else variants(reference)
@@ -272,7 +272,7 @@ def _noted(notes: pd.Series, still: NDArray[np.bool_]) -> list[str]:
 
 
 def _rows(
-    names: list[str], outcomes: list[Outcome], ablation: int, vectors: ConceptVectors
+    names: list[str], outcomes: list[ClassEffect], ablation: int, vectors: ConceptVectors
 ) -> pd.DataFrame:
     """The rows of one ablation: all concepts of the first class, of the second, ..."""
     usable = vectors.usable

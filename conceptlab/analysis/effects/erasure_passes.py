@@ -13,14 +13,14 @@ from conceptlab.given import require_number
 from conceptlab.models.outputs import Output, class_columns
 from conceptlab.numerics.rounding import settled
 from conceptlab.passes.ablation import (
-    away,
     exactness,
-    level,
-    moved,
     pooled,
+    project_out,
     scores_changed,
     scores_intact,
-    take_out,
+    set_to_mean,
+    squared_displacement,
+    squared_distance,
 )
 from conceptlab.passes.rest import Edit, Rest
 from conceptlab.vectors import ConceptVectors
@@ -35,7 +35,7 @@ NEAR = 8  # units of about the same spread at least, of which a control takes on
 
 
 @dataclass(frozen=True)
-class Seen:
+class LayerStatistics:
     """A layer over some images, intact.
 
     Args:
@@ -50,7 +50,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Variants:
+class Ablations:
     """All edits: of concepts, two each, and of controls.
 
     Args:
@@ -64,17 +64,19 @@ class Variants:
     mean: Floats
 
     @classmethod
-    def of(cls, rows: Floats, seen: Seen, units: int, generator: np.random.Generator) -> "Variants":
+    def of(
+        cls, rows: Floats, seen: LayerStatistics, units: int, generator: np.random.Generator
+    ) -> "Ablations":
         """Those of unit vectors (C, K), in whatever order they come."""
         own = [top_units(row, units) for row in rows]
         seed = int(generator.integers(2**32))
-        concepts = [take_out(row, row, seen.mean) for row in rows]
-        concepts += [level(top, seen.mean) for top in own]
-        controls = [take_out(row, other, seen.mean) for row in rows for other in seen.directions]
+        concepts = [project_out(row, row, seen.mean) for row in rows]
+        concepts += [set_to_mean(top, seen.mean) for top in own]
+        controls = [project_out(row, other, seen.mean) for row in rows for other in seen.directions]
         for top in own:
             draw = np.random.default_rng([seed, *sorted(top)])
             controls += [
-                level(alike_units(top, seen.spread, draw), seen.mean) for _ in seen.directions
+                set_to_mean(alike_units(top, seen.spread, draw), seen.mean) for _ in seen.directions
             ]
         return cls(concepts, controls, seen.mean)
 
@@ -117,7 +119,7 @@ def alike_units(
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ClassEffect:
     """What erasing does to one class's own score, per ablation and concept.
 
     Args:
@@ -146,7 +148,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Asking:
+class ErasureRun:
     """How the network is asked.
 
     Args:
@@ -182,7 +184,9 @@ class Asking:
                 )
         return columns
 
-    def look(self, pictures: Pictures, controls: int, generator: np.random.Generator) -> Seen:
+    def look(
+        self, pictures: Pictures, controls: int, generator: np.random.Generator
+    ) -> LayerStatistics:
         """A pass over pictures that say how the layer varies, nothing changed.
 
         Raises:
@@ -208,14 +212,14 @@ class Asking:
             )
         directions = np.where(varies, mixed - np.outer(share, mean), 0.0)
         spread = np.sqrt(np.maximum(square / count - mean**2, 0.0))
-        return Seen(
+        return LayerStatistics(
             mean, np.where(varies, np.maximum(spread, 1e-300), 0.0),
             directions / np.linalg.norm(directions, axis=1, keepdims=True),
         )  # fmt: skip
 
     def outcome(
-        self, pictures: Pictures, column: int, variants: Variants, control_images: int | None
-    ) -> Outcome:
+        self, pictures: Pictures, column: int, variants: Ablations, control_images: int | None
+    ) -> ClassEffect:
         """What all edits do to one class on its own pictures."""
         chosen = spaced(len(pictures), control_images)
         before, after, squares, controls, small = [], [], [], [], []
@@ -238,7 +242,7 @@ class Asking:
         change, square = found[..., 0] - base[:, 0], np.sum(squares, axis=0)
         sums = np.sum(controls, axis=0) / chosen.sum()
         rounding = float(np.concatenate(small).mean())  # means cancel where the rest is linear
-        return Outcome(
+        return ClassEffect(
             column=column, score=base[:, 0], right=base[:, 1], change=change,
             after=found[..., 1].mean(axis=2),
             removed=np.sqrt(square[1:] / max(square[0], 1e-300)).reshape(2, -1),
@@ -269,10 +273,10 @@ class Asking:
         found[..., 0] = np.where(still, before[:, 0], found[..., 0])
         return found
 
-    def _squares(self, variants: Variants) -> Floats:
+    def _squares(self, variants: Ablations) -> Floats:
         """(1 + 2 C,) squared distances from the mean, and squared displacements, summed."""
-        parts = [away(self.rest, variants.mean)]
-        parts += [moved(self.rest, edit) for edit in variants.concepts]
+        parts = [squared_distance(self.rest, variants.mean)]
+        parts += [squared_displacement(self.rest, edit) for edit in variants.concepts]
         return np.array([part.sum() for part in parts])
 
 

@@ -55,7 +55,7 @@ class Sums:
     shares: tuple[NDArray[np.float32], ...]
 
 
-def measure(
+def directional_derivatives(
     model: "ProbedModel",
     images: "Mapping[Any, Pictures]",
     cavs: Sequence[Cavs],

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conceptlab.analysis.effects.sensitivity import Sums, measure, with_random
+from conceptlab.analysis.effects.sensitivity import Sums, directional_derivatives, with_random
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_seed
 from conceptlab.numerics.intervals import discounted, jeffreys
@@ -122,7 +122,7 @@ def tcav(  # noqa: PLR0913 (one call asks everything of a layer)
     for which, pictures in images.items():  # each by itself: no class's answer depends on another
         own = {which: pictures}
         cavs = [with_random(model, own, one, random, (batch_size, seed)) for one in given]
-        ((name, found),) = measure(model, own, cavs, output, batch_size, progress)
+        ((name, found),) = directional_derivatives(model, own, cavs, output, batch_size, progress)
         parts += [_rows(name, one, sums) for one, sums in zip(cavs, found, strict=True)]
     table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     if not len(table):

@@ -52,7 +52,7 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class _Lens:
+class _OcclusionScan:
     """How a layer's map lies over the network's input, and how the input is covered.
 
     Args:
@@ -201,7 +201,9 @@ def empirical_field(
     return Fields(table, maps, lens.step)
 
 
-def _lens(model: "ProbedModel", found: Exemplars, occluder: int | None, step: int | None) -> _Lens:
+def _lens(
+    model: "ProbedModel", found: Exemplars, occluder: int | None, step: int | None
+) -> _OcclusionScan:
     acts = found.targets.activations
     size = acts.input_size
     field, stride = model.field(acts.layer)
@@ -211,12 +213,12 @@ def _lens(model: "ProbedModel", found: Exemplars, occluder: int | None, step: in
         require_number(value, name, 1)
         if value > size / 2:
             raise InputError(f"{name} is at most half the input's {size} pixels; got {value}")
-    return _Lens(size, acts.shape[2:], stride, field, covered, apart)
+    return _OcclusionScan(size, acts.shape[2:], stride, field, covered, apart)
 
 
 def _changes(
     model: "ProbedModel", pixels: NDArray[np.uint8], targets: Targets, own: pd.DataFrame,
-    lens: _Lens, batch_size: int,
+    lens: _OcclusionScan, batch_size: int,
 ) -> Floats:  # fmt: skip
     """(r, c, c) how much each row's value at its peak changes as each part is covered."""
     places, which = np.unique(own[["y", "x"]].to_numpy(), axis=0, return_inverse=True)

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from conceptlab.numerics.metrics import iou
 from conceptlab.probes.basis import Basis
 from conceptlab.probes.segmentation.problem import PixelProblem
-from conceptlab.probes.segmentation.ridge import COARSE, Flags, Floats, Ridge, Solution, parted
+from conceptlab.probes.segmentation.ridge import (
+    COARSE,
+    Flags,
+    Floats,
+    Ridge,
+    Solution,
+    hold_out_fold,
+)
 
 NEAR = 1e-3  # near enough to an optimum to judge its penalty
 
@@ -30,7 +37,7 @@ def choose(
     problem: PixelProblem, allowed: Flags, bias: bool, basis: Basis, penalties: tuple[float, ...]
 ) -> Choice:
     """Try penalties from stiff to loose, for each concept as long as it helps."""
-    learn, held = parted(problem, 0)
+    learn, held = hold_out_fold(problem, 0)
     ridge = Ridge(learn, allowed, bias, basis)
     now = kept = ridge.origin
     chosen, best = np.full(len(allowed), penalties[0]), np.full(len(allowed), -1.0)

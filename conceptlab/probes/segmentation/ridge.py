@@ -123,7 +123,7 @@ class Ridge:
         return weights, bias
 
 
-def parted(problem: PixelProblem, fold: int) -> tuple[PixelProblem, PixelProblem]:
+def hold_out_fold(problem: PixelProblem, fold: int) -> tuple[PixelProblem, PixelProblem]:
     """The problem without a fold of its images, and on that fold alone."""
     rows = problem.stream.label_rows
     keep = np.zeros((len(problem.trains), 1), dtype=bool)

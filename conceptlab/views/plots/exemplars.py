@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from conceptlab.activations.patches import require_pictures
 from conceptlab.errors import InputError
-from conceptlab.models.picture import see
+from conceptlab.models.picture import network_view
 from conceptlab.numerics.parallel import ordered_map
 from conceptlab.views.pictures.overlay import LINE, overlay, stack, strip
 from conceptlab.views.style import axes_or_new, plain
@@ -60,7 +60,7 @@ def exemplar_pictures(
         _ = found.levels  # once, before the threads ask for it
 
     def draw(place: int) -> Image.Image:
-        picture = _resized(see(data.image(int(rows[place])), geometry), side)
+        picture = _resized(network_view(data.image(int(rows[place])), geometry), side)
         return overlay(picture, found.mask(place, (side, side))) if masked else picture
 
     return list(ordered_map(draw, range(len(rows))))

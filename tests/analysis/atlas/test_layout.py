@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from conceptlab.activations.extract import extract
-from conceptlab.analysis.atlas.class_attributions import Speaking
+from conceptlab.analysis.atlas.class_attributions import ClassAttributions
 from conceptlab.analysis.atlas.grid import cells_of, whitened
 from conceptlab.analysis.atlas.icons import GREY, patch_icons
 from conceptlab.analysis.atlas.layout import Grid, Layout, atlas
@@ -337,7 +337,7 @@ def test_nan_in_the_cache_is_named(store_activations):
 def test_vectors_do_not_pile_up(cached, model):
     """Attributions come in batches, never as one array of all vectors."""
     found = atlas(cached, layout=SMALL)
-    sizes = [len(part) for _, part in Speaking(model, cached).of(found.sample)]
+    sizes = [len(part) for _, part in ClassAttributions(model, cached).of(found.sample)]
     assert sum(sizes) == len(found.sample)
     assert max(sizes) <= 64
     assert isinstance(found.grids[0], Grid)

@@ -5,7 +5,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from conceptlab.activations.pictures import layer_outputs
-from conceptlab.analysis.effects.sensitivity import measure, random_like, random_rows, with_random
+from conceptlab.analysis.effects.sensitivity import (
+    directional_derivatives,
+    random_like,
+    random_rows,
+    with_random,
+)
 from conceptlab.errors import InputError
 from tests.analysis.effects.test_tcav import (
     UNITS,
@@ -29,7 +34,7 @@ def model():
 @pytest.mark.parametrize("form", ["pooled", "flattened"])
 def test_sums_are_those_of_a_slow_loop(model, form):
     cavs = cavs_of(model, form=form)
-    found = dict(measure(model, images(), [cavs], None, 3, False))
+    found = dict(directional_derivatives(model, images(), [cavs], None, 3, False))
     assert list(found) == ["zero", "one"]
     for column, (name, (sums,)) in enumerate(found.items()):
         slope = gradients(model, images()[name], column)
@@ -51,7 +56,7 @@ def test_sums_are_those_of_a_slow_loop(model, form):
 
 def test_without_redraws_the_draws_stand_for_them(model):
     cavs = cavs_of(model, redraws=0)
-    ((_, (sums,)),) = measure(model, {"one": pictures(5)}, [cavs], None, 2, False)
+    ((_, (sums,)),) = directional_derivatives(model, {"one": pictures(5)}, [cavs], None, 2, False)
     assert sums.shares[0].shape == (3, 1, 5)
     assert_allclose(sums.shares[0].mean(axis=(1, 2)), sums.positive[cavs.groups[0].roles.draws]
                     .mean(axis=1), atol=1e-6)  # fmt: skip
@@ -59,9 +64,11 @@ def test_without_redraws_the_draws_stand_for_them(model):
 
 def test_one_measure_of_several_directions_and_layers(model):
     given = [cavs_of(model), cavs_of(model, "second"), cavs_of(model, form="flattened")]
-    ((_, together),) = measure(model, {"two": pictures(6)}, given, None, 4, False)
+    ((_, together),) = directional_derivatives(model, {"two": pictures(6)}, given, None, 4, False)
     for one, sums in zip(given, together, strict=True):
-        ((_, (alone,)),) = measure(model, {"two": pictures(6)}, [one], None, 6, False)
+        ((_, (alone,)),) = directional_derivatives(
+            model, {"two": pictures(6)}, [one], None, 6, False
+        )
         assert_allclose(sums.mean, alone.mean, atol=1e-6)
         assert_allclose(sums.positive, alone.positive)
 
