@@ -85,9 +85,11 @@ def holm(chances: NDArray[Any]) -> Floats:
     Args:
         chances: (n,) p-values; NaN counts as no test and stays NaN.
     """
-    found, known, values, order = _sorted(chances)
-    steps = np.arange(len(values), 0, -1)
-    found[known[order]] = np.minimum(np.maximum.accumulate(steps * values), 1.0)
+    given = np.asarray(chances, dtype=np.float64)
+    found, known = np.full(given.shape, np.nan), np.flatnonzero(np.isfinite(given))
+    order = known[np.argsort(given[known], kind="stable")]
+    steps = np.arange(len(order), 0, -1)
+    found[order] = np.minimum(np.maximum.accumulate(steps * given[order]), 1.0)
     return found
 
 
@@ -97,18 +99,10 @@ def benjamini_hochberg(chances: NDArray[Any]) -> Floats:
     Args:
         chances: (n,) p-values; NaN counts as no test and stays NaN.
     """
-    found, known, values, order = _sorted(chances)
-    steps = len(values) / np.arange(1, len(values) + 1)
-    falling = np.minimum.accumulate((steps * values)[::-1])[::-1]
-    found[known[order]] = np.minimum(falling, 1.0)
-    return found
+    from scipy.stats import false_discovery_control
 
-
-def _sorted(
-    chances: NDArray[Any],
-) -> tuple[Floats, NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """NaNs of the same length, places of what is known, its values by size, and their order."""
     given = np.asarray(chances, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(given))
-    order = np.argsort(given[known], kind="stable")
-    return np.full(given.shape, np.nan), known, given[known][order], order
+    found, known = np.full(given.shape, np.nan), np.isfinite(given)
+    if known.any():
+        found[known] = false_discovery_control(given[known])
+    return found
