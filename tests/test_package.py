@@ -6,27 +6,23 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 import conceptlab
 
-HEAVY = ("torch", "umap", "captum", "matplotlib")
-LIMIT = 0.5  # seconds
+HEAVY = ("torch", "umap", "captum", "matplotlib", "numpy", "pandas")
 
 
 def python(*arguments):
-    """Run the interpreter on one thread; its output and seconds."""
-    started = time.perf_counter()
-    done = subprocess.run(
+    """What the interpreter says, on one thread."""
+    return subprocess.run(
         [sys.executable, *arguments],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,
-    )
-    return done.stdout, time.perf_counter() - started
+    ).stdout
 
 
 IMPORT = "import conceptlab"
@@ -40,24 +36,14 @@ except SystemExit as end:
 """
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("-c", IMPORT), ("-m", "conceptlab", "--help")],
-    ids=["import", "help"],
-)
-def test_it_starts_in_half_a_second(arguments):
-    seconds = []
-    while len(seconds) < 3 or (min(seconds) >= LIMIT and len(seconds) < 10):  # a busy machine
-        seconds.append(python(*arguments)[1])
-    assert min(seconds) < LIMIT, seconds
-
-
-@pytest.mark.parametrize("code", [IMPORT, HELP], ids=["import", "help"])
-def test_it_starts_without_heavy_libraries(code):
-    said, _ = python("-c", f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))")
+@pytest.mark.parametrize(("code", "most"), [(IMPORT, 100), (HELP, 220)], ids=["import", "help"])
+def test_it_starts_with_few_modules_and_none_that_is_heavy(code, most):
+    """Modules are counted, and not seconds, which on a busy machine say nothing of the code."""
+    said = python("-c", f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))")
     loaded = json.loads(said.splitlines()[-1])
     assert "conceptlab" in loaded
     assert {name.partition(".")[0] for name in loaded}.isdisjoint(HEAVY)
+    assert len(loaded) <= most
 
 
 @pytest.mark.parametrize("name", conceptlab.__all__)
@@ -67,13 +53,13 @@ def test_every_public_name_is_there_and_explained(name):
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="'conceptlab' has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match=r"conceptlab.* nothing"):
         _ = conceptlab.nothing
 
 
 def test_the_version_is_the_installed_one():
     assert conceptlab.__version__ == importlib.metadata.version("conceptlab")
-    said, _ = python("-m", "conceptlab", "--version")
+    said = python("-m", "conceptlab", "--version")
     assert said == f"conceptlab {conceptlab.__version__}\n"
 
 
