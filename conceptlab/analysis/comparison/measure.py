@@ -122,7 +122,7 @@ class Measure:
 
     def _null(self, statistic: Statistic, count: int, draws: int, seed: int) -> NDArray[np.float64]:
         """The values of other orders of the items: of all of them, where they are no more."""
-        if 0 < factorial(min(count, FACTORIAL)) <= draws:
+        if factorial(min(count, FACTORIAL)) <= draws:
             orders = islice(permutations(range(count)), 1, None)
             return np.array([statistic.permuted(np.array(order)) for order in orders])
         label = f"{self.name}: test"
