@@ -2,7 +2,7 @@
 
 from .activations.allocator import keep_freed_memory as keep_freed_memory
 from .activations.extract import extract as extract
-from .activations.pictures import Rows as Rows
+from .activations.pictures import DatasetPictures as DatasetPictures
 from .activations.pictures import folder_pictures as folder_pictures
 from .activations.sample import Sample as Sample
 from .activations.sample import sample as sample
@@ -24,7 +24,7 @@ from .analysis.comparison.distances import embedding_distance as embedding_dista
 from .analysis.comparison.items import ConceptSimilarities as ConceptSimilarities
 from .analysis.comparison.predictivity import predictivity as predictivity
 from .analysis.comparison.procrustes import procrustes as procrustes
-from .analysis.comparison.result import Measured as Measured
+from .analysis.comparison.result import Agreement as Agreement
 from .analysis.comparison.rsa import rsa as rsa
 from .analysis.comparison.runs import Zoom as Zoom
 from .analysis.comparison.runs import zoom as zoom

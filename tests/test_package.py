@@ -52,6 +52,13 @@ def test_every_public_name_is_there_and_explained(name):
     assert name in dir(conceptlab)
 
 
+@pytest.mark.parametrize("old", conceptlab.RENAMED)
+def test_a_name_of_the_release_before_still_works_and_says_its_new_one(old):
+    with pytest.warns(DeprecationWarning, match=f"is conceptlab.{conceptlab.RENAMED[old]} from"):
+        found = getattr(conceptlab, old)
+    assert found is getattr(conceptlab, conceptlab.RENAMED[old])
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match=r"conceptlab.* nothing"):
         _ = conceptlab.nothing

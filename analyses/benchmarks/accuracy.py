@@ -101,7 +101,7 @@ def compare(acts: cl.Activations, data: cl.ProbeDataset, split: str) -> pd.DataF
     table["p"] = accuracy_differences(probe.vectors, units, acts, data, split)
     table["one_hot"] = (probe.vectors.weights != 0).sum(axis=1) <= 1
     store = label_store(acts, data)
-    shown, known = store.present, store.judged()
+    shown, known = store.shown_native, store.image_label_known()
     learn, judge = acts.splits == "train", acts.splits == split
     for name in BASELINES:
         table[name] = np.nan

@@ -52,7 +52,7 @@ def scikit_learn(
     x = acts.pooled[rows]
     ranking = unit_ranking(probe.vectors, acts)
     for c in np.flatnonzero(probe.vectors.usable):
-        y = store.present[rows, c]
+        y = store.shown_native[rows, c]
         for size in (*CLASSIFY_SIZES, x.shape[1]):
             own = x[:, ranking[c, :size]]
             model = LogisticRegression(class_weight="balanced", max_iter=300)

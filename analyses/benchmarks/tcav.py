@@ -263,10 +263,10 @@ def alone(count: int) -> None:
     model = cl.load_model("builtin:scenenet")
     data = Noise(MANY, (64, 64))
     parts = np.arange(CONCEPTS * 10).reshape(CONCEPTS, 10)
-    concepts = {f"c{i}": cl.Rows(data, part) for i, part in enumerate(parts)}
-    random = cl.Rows(data, np.arange(200, 400))
+    concepts = {f"c{i}": cl.DatasetPictures(data, part) for i, part in enumerate(parts)}
+    random = cl.DatasetPictures(data, np.arange(200, 400))
     cavs = cl.picture_cavs(model, concepts, random, layer="features.17")
-    cl.tcav(model, {0: cl.Rows(data, np.arange(count))}, cavs)
+    cl.tcav(model, {0: cl.DatasetPictures(data, np.arange(count))}, cavs)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"megabytes": most / (1024 if sys.platform != "darwin" else 1024**2)}))
 

@@ -85,7 +85,7 @@ def role(place: str, concept: str) -> str:
     return "own content" if concept in CONTENT[place] else "other content"
 
 
-def pictures(data: "cl.ProbeDataset", count: int) -> dict[str, "cl.Rows"]:
+def pictures(data: "cl.ProbeDataset", count: int) -> dict[str, "cl.DatasetPictures"]:
     """Some test pictures of each class of the data set with right captions."""
     names = data.catalogue["name"]
     found: dict[str, list[int]] = {name: [] for name in CLASSES}
@@ -93,7 +93,7 @@ def pictures(data: "cl.ProbeDataset", count: int) -> dict[str, "cl.Rows"]:
         own = found[names[data.labels(int(row)).image_concepts[0]]]
         if len(own) < count:
             own.append(int(row))
-    return {name: cl.Rows(data, np.array(rows)) for name, rows in found.items()}
+    return {name: cl.DatasetPictures(data, np.array(rows)) for name, rows in found.items()}
 
 
 def counterparts(
@@ -101,11 +101,12 @@ def counterparts(
 ) -> "cl.ConceptVectors":
     """CAVs of random pictures, learned as those of concepts are."""
     train = data.splits == "train"
-    pool, rest = cl.Rows(data, np.flatnonzero(train)), np.flatnonzero(~train)
+    pool, rest = cl.DatasetPictures(data, np.flatnonzero(train)), np.flatnonzero(~train)
     count = min(EXAMPLES, len(rest), len(pool) // 2)
     draw = np.random.default_rng(0)
     sets = {
-        f"random {i}": cl.Rows(data, draw.choice(rest, count, replace=False)) for i in range(SETS)
+        f"random {i}": cl.DatasetPictures(data, draw.choice(rest, count, replace=False))
+        for i in range(SETS)
     }
     return cl.picture_cavs(
         model, sets, pool, layer=layer, examples=count, redraws=0, penalty=SHARP
@@ -116,7 +117,7 @@ def measured(
     model: "cl.ProbedModel",
     layers: list[str],
     data: "cl.ProbeDataset",
-    images: dict[str, "cl.Rows"],
+    images: dict[str, "cl.DatasetPictures"],
     cache: Path,
 ) -> Iterator[pd.DataFrame]:
     """What the three methods say of one network, layer by layer.

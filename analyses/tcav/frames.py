@@ -23,7 +23,7 @@ NETWORKS: dict[str, tuple[str, str, dict[str, Any], tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 RANDOM_SETS = 16  # sets of frames that are no concept
-Pictures = dict[str, "cl.Rows"]  # by class
+Pictures = dict[str, "cl.DatasetPictures"]  # by class
 
 
 class Relabelled(cl.ProbeDataset):
@@ -120,7 +120,7 @@ class Network:
         spec, weights, settings, known = NETWORKS[name]
         model = cl.load_model(spec, weights=folder / f"{weights}.safetensors", **settings)
         kept = tuple(layer for layer in known if layers is None or layer in layers) or known[-1:]
-        said = logits_of(model, cl.Rows(frames.pixels, frames.held_out))
+        said = logits_of(model, cl.DatasetPictures(frames.pixels, frames.held_out))
         return cls(name, model, kept, said)
 
     def predictions(self) -> pd.DataFrame:
@@ -144,7 +144,7 @@ class Network:
         names = list(self.model.class_names or ())
         best = {name: np.argsort(-sure[:, names.index(name)])[:count] for name in classes}
         return {
-            name: cl.Rows(frames.pixels, np.sort(frames.held_out[rows]))
+            name: cl.DatasetPictures(frames.pixels, np.sort(frames.held_out[rows]))
             for name, rows in best.items()
         }
 

@@ -158,7 +158,7 @@ def tints(network: Network, frames: Frames, count: int) -> pd.DataFrame:
     size = min(TINTED, len(rows) // 4)
     own = [data.image(int(i)) for i in rows[:size]]
     sets = {name: [tinted(picture, color) for picture in own] for name, color in TINTS.items()}
-    pool = cl.Rows(data, rows[size : 4 * size])
+    pool = cl.DatasetPictures(data, rows[size : 4 * size])
     cavs = [
         cl.picture_cavs(network.model, sets, pool, layer=layer, examples=size, seed=frames.seed)
         for layer in network.layers

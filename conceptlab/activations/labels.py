@@ -67,8 +67,8 @@ class LabelStore:
     Attributes:
         size: (h, w).
         groups: (C,) the category of each concept, 0..G-1.
-        present: (N, C) whether an image shows the concept anywhere in the part that the network
-            sees, at its native resolution; or holds it as a whole.
+        shown_native: (N, C) whether an image shows the concept anywhere in the part that the
+            network sees, at its native resolution; or holds it as a whole.
     """
 
     def __init__(self, path: Path, concepts: pd.DataFrame, categories: list[str]) -> None:
@@ -78,7 +78,7 @@ class LabelStore:
         shape = self._file.arrays["pattern"].shape
         self.size = (int(shape[1]), int(shape[2]))
         self.groups = np.array([categories.index(c) for c in concepts["category"]], dtype=np.int64)
-        self.present = self._file.read("present").astype(bool)
+        self.shown_native = self._file.read("present").astype(bool)
         self._whole = self._file.read("whole").astype(bool)
         self._pixels = self._file.read("pixels").astype(np.int64)
         self._unlabelled = self._file.read("image_unlabelled")
@@ -92,20 +92,20 @@ class LabelStore:
             return self._pixels
         return np.where(self._whole, self.size[0] * self.size[1], self._pixels)
 
-    def shows(self, image_level: bool = False) -> NDArray[np.bool_]:
+    def shown(self, image_level: bool = False) -> NDArray[np.bool_]:
         """(N, C) whether an image has a pixel of the concept at this size (x in X_c)."""
         return self.areas(image_level) > 0
 
-    def speaks(self, image_level: bool = False) -> NDArray[np.bool_]:
+    def category_labelled(self, image_level: bool = False) -> NDArray[np.bool_]:
         """(N, C) whether a pixel of the image is labelled in the concept's category at all."""
         bits = np.bitwise_and.reduce(self._tables, axis=1)
         per_pixel = (bits[:, None] >> self.groups.astype(np.uint64)) & np.uint64(1) == 0
         per_pixel &= ~self._per_image
         if not image_level:
             return np.asarray(per_pixel)
-        return np.asarray(per_pixel | (self.judged() & self._per_image))
+        return np.asarray(per_pixel | (self.image_label_known() & self._per_image))
 
-    def judged(self) -> NDArray[np.bool_]:
+    def image_label_known(self) -> NDArray[np.bool_]:
         """(N, C) whether it is known if the image as a whole shows the concept."""
         bits = np.bitwise_and.reduce(self._tables, axis=1)
         bits = np.where(self._per_image, self._unlabelled[:, None], bits[:, None])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Pictures = Sequence[Image.Image | str | Path]
 
 
-class Rows(Sequence[Image.Image]):
+class DatasetPictures(Sequence[Image.Image]):
     """Some pictures of a data set, read when they are asked for.
 
     Args:
@@ -42,7 +42,7 @@ class Rows(Sequence[Image.Image]):
     def __getitem__(self, place: Any) -> Any:
         """Picture at a place, or those of a slice."""
         if isinstance(place, slice):
-            return Rows(self.data, self.rows[place])
+            return DatasetPictures(self.data, self.rows[place])
         return self.data.picture(int(self.rows[place]))
 
 

@@ -89,7 +89,7 @@ def prepare(
 
     side = DataSettings(data, label_size or size // 2).label_size
     store = prepare_labels(open_data(data), Geometry(size), (side, side), cache_root(cache))
-    say({"images": len(store.present), "concepts": len(store.concepts), "label_size": side})
+    say({"images": len(store.shown_native), "concepts": len(store.concepts), "label_size": side})
 
 
 @cache_app.command("ls")

@@ -198,7 +198,7 @@ class ClassificationProbe(BaseProbe):
     def _training(self, activations: "Activations", data: "ProbeDataset") -> "_Training":
         store = label_store(activations, data, self.label_size)
         rows = activations.rows("train")
-        shown, known = store.present[rows].T, store.judged()[rows].T
+        shown, known = store.shown_native[rows].T, store.image_label_known()[rows].T
         if self.shuffle:
             mixed = np.random.default_rng(self.seed).permutation(len(rows))
             shown, known = shown[:, mixed], known[:, mixed]
@@ -289,7 +289,7 @@ def accuracies(
     store = label_store(activations, data, label_size)
     rows = activations.rows(split)
     logits = logits_of(activations.read_pooled(rows), vectors.weights, vectors.bias)
-    known, present = store.judged()[rows], store.present[rows]
+    known, present = store.image_label_known()[rows], store.shown_native[rows]
     right = (logits > 0) == present
     sides = np.stack([known & present, known & ~present], axis=-1)
     count = sides.sum(axis=0)  # (C, 2)

@@ -70,7 +70,7 @@ def plain_controls(
         ridge = Ridge(problem, allowed, True, basis)
         found = ridge.solve(np.full(len(enough), PENALTY), ridge.origin)
         stream = Stream(RawMaps(maps), labels, judged, align_corners=align_corners)
-        shows = labels.shows()
+        shows = labels.shown()
         scored = PixelProblem(stream, shows & enough, problem.alpha)
         shown = shows[judged].sum(axis=0)
         score = PairCounts(table, shown, *scored.counts(*found)).table()["iou_set"]

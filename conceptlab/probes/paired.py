@@ -54,7 +54,7 @@ def accuracy_differences(
     """
     store = label_store(activations, data, label_size)
     rows = activations.rows(split)
-    known, shown = store.judged()[rows], store.present[rows]
+    known, shown = store.image_label_known()[rows], store.shown_native[rows]
     pooled = activations.read_pooled(rows)
     right = [(logits_of(pooled, v.weights, v.bias) > 0) == shown for v in (first, second)]
     found = np.full(len(first), np.nan)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.activations.labels import label_store
-from conceptlab.activations.pictures import Rows, batches, folder_pictures
+from conceptlab.activations.pictures import DatasetPictures, batches, folder_pictures
 from conceptlab.errors import InputError
 from conceptlab.models.outputs import class_columns, class_name
 from conceptlab.vectors import index_of
@@ -87,12 +87,12 @@ class ClassPictures:
         concepts = self._store.concepts
         same = np.flatnonzero((concepts["name"] == name) & (concepts["level"] == "image"))
         if not source and len(same) == 1:  # of two of a name, the one of whole pictures is meant
-            shown = self._store.present[:, same[0]]
+            shown = self._store.shown_native[:, same[0]]
         elif source or name in concepts["name"].to_numpy():
-            shown = self._store.present[:, index_of(concepts, source or name)]
+            shown = self._store.shown_native[:, index_of(concepts, source or name)]
         else:
             shown = self._predicted == self._column(name)
-        return Rows(self.data, _spaced(np.flatnonzero(shown), self.limit))
+        return DatasetPictures(self.data, _spaced(np.flatnonzero(shown), self.limit))
 
     def _automatic(self) -> list[str]:
         names = set(self.model.class_names or []) & set(self._store.concepts["name"])
@@ -111,7 +111,7 @@ class ClassPictures:
         """How many columns the scores have."""
         from conceptlab.passes.gradient import scores
 
-        batch = next(batches(self.model, Rows(self.data, np.arange(1)), 1))
+        batch = next(batches(self.model, DatasetPictures(self.data, np.arange(1)), 1))
         return int(scores(self.model, batch, self.output).shape[1])
 
     @cached_property
@@ -119,7 +119,7 @@ class ClassPictures:
         """(N,) the class that the network puts each picture into."""
         from conceptlab.passes.gradient import scores
 
-        every = Rows(self.data, np.arange(len(self.data)))
+        every = DatasetPictures(self.data, np.arange(len(self.data)))
         parts: list[Any] = [
             scores(self.model, batch, self.output).argmax(axis=1)
             for batch in batches(self.model, every)
@@ -140,9 +140,9 @@ def known_classes(model: "ProbedModel", entries: Sequence[str], quiet: bool = Fa
     return found
 
 
-def spaced_rows(data: "ProbeDataset", most: int) -> Rows:
+def spaced_rows(data: "ProbeDataset", most: int) -> DatasetPictures:
     """At most so many pictures of a data set, evenly spaced."""
-    return Rows(data, _spaced(np.arange(len(data)), most))
+    return DatasetPictures(data, _spaced(np.arange(len(data)), most))
 
 
 def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:

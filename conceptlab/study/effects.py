@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from conceptlab.activations.pictures import Rows
+from conceptlab.activations.pictures import DatasetPictures
 from conceptlab.analysis.effects.decomposition import decompose, decompose_image
 from conceptlab.analysis.effects.erased_probe import erased_probe
 from conceptlab.analysis.effects.erasure import erase
@@ -128,7 +128,7 @@ class Effects:
 
 def _identity(pictures: Any) -> Any:
     """What identifies the pictures of a class, as a JSON value."""
-    if isinstance(pictures, Rows):
+    if isinstance(pictures, DatasetPictures):
         return pictures.rows.tolist()
     return digest_chunks(Path(p).read_bytes() for p in pictures)
 

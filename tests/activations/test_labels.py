@@ -41,8 +41,8 @@ def test_image_level_concepts_are_planes_of_the_whole_image(store_activations):
     data = ToyData(planes, ["train"] * 2 + ["val"] * 2, catalogue, None, holds)
     acts = store_activations(np.zeros((4, 2, 2, 2)), data, size=8)
     store = label_store(acts, data, 8)
-    assert store.present.tolist() == [[True, True], [True, False]] * 2
-    assert store.shows()[:, 1].sum() == 0
+    assert store.shown_native.tolist() == [[True, True], [True, False]] * 2
+    assert store.shown()[:, 1].sum() == 0
     assert store.areas(image_level=True)[:, 1].tolist() == [64, 0, 64, 0]
     block = store.read(np.array([0, 1]), image_level=True)
     assert np.diff(block.plane_offsets).tolist() == [2, 1]
@@ -104,8 +104,8 @@ def test_what_a_crop_cuts_off_is_not_shown(tmp_path):
     data = ToyData(planes, ["train", "train", "val"], catalogue, None, [[2], [], [2]])
     size = (4, 4)
     cropped = prepare_labels(data, Geometry(8, "crop", 10), size, tmp_path)
-    assert cropped.present.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 1]]
+    assert cropped.shown_native.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 1]]
     cropped = prepare_labels(data, Geometry(8, "crop", 8), size, tmp_path)
-    assert cropped.present.tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 1]]
+    assert cropped.shown_native.tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 1]]
     whole = prepare_labels(data, Geometry(8), size, tmp_path)
-    assert whole.present.tolist() == [[0, 1, 1], [0, 1, 0], [1, 0, 1]]
+    assert whole.shown_native.tolist() == [[0, 1, 1], [0, 1, 0], [1, 0, 1]]

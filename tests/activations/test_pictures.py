@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conceptlab.activations.pictures import Rows, batches, folder_pictures, opened
+from conceptlab.activations.pictures import DatasetPictures, batches, folder_pictures, opened
 from conceptlab.errors import DataError, InputError
 from tests.conftest import ToyData, catalogue_of
 from tests.models.nets import Small, pictures, probed
@@ -58,7 +58,7 @@ def test_rows_of_a_data_set_are_read_when_asked_for(model):
     data = ToyData(np.zeros((9, 1, 4, 4)), ["train"] * 9, catalogue_of(("a", "object")))
     read = []
     data.image = lambda i: (read.append(i), ToyData.image(data, i))[1]
-    rows = Rows(data, np.array([8, 2, 5]))
+    rows = DatasetPictures(data, np.array([8, 2, 5]))
     assert len(rows) == 3
     assert read == []
     expected = model.prepare([ToyData.image(data, i) for i in (8, 2, 5)])

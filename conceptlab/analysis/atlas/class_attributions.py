@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from conceptlab.activations.patches import require_pictures
-from conceptlab.activations.pictures import Rows, batches
+from conceptlab.activations.pictures import DatasetPictures, batches
 from conceptlab.activations.sample import Sample, runs
 from conceptlab.analysis.atlas.grid import Cells
 from conceptlab.errors import InputError, LayerError, ModelError
@@ -160,6 +160,6 @@ class ClassAttributions:
                 yield self._tangent.of_grids(grids, sample.places[start : start + BATCH])
             return
         assert self._data is not None  # `__init__` has seen to it
-        pictures = batches(self._model, Rows(self._data, sample.images), BATCH)
+        pictures = batches(self._model, DatasetPictures(self._data, sample.images), BATCH)
         for start, batch in zip(starts, pictures, strict=True):
             yield self._tangent.of_pictures(batch, sample.places[start : start + BATCH])

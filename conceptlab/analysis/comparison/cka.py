@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.comparison.items import SIDES, Items, Which
-from conceptlab.analysis.comparison.measure import Measure, pair_share
-from conceptlab.analysis.comparison.result import Floats, Measured
+from conceptlab.analysis.comparison.measure import AgreementMeasure, pair_share
+from conceptlab.analysis.comparison.result import Agreement, Floats
 from conceptlab.given import checked
 from conceptlab.numerics.pairs import permuted_product
 from conceptlab.numerics.rounding import varies
@@ -171,8 +171,8 @@ def _couples(a: Any, b: Any) -> tuple[tuple[Any, Any], ...]:
     return (a, b), (a, a), (b, b)
 
 
-def _measure(debiased: bool) -> Measure:
-    return Measure(
+def _measure(debiased: bool) -> AgreementMeasure:
+    return AgreementMeasure(
         name="cka-debiased" if debiased else "cka",
         adequate=ADEQUATE + (DEBIASED if debiased else BIASED),
         make=lambda a, b: _Alignment(a, b, debiased),
@@ -194,7 +194,7 @@ def linear_cka(
     draws: int = 1000,
     seed: int = 0,
     concepts: Which = "same",
-) -> Measured:
+) -> Agreement:
     """Linear CKA: the squared covariance of two sides, over that of each with itself.
 
     Symmetric; 1 for a side with itself, shifted, rotated or scaled as a whole. When it is adequate

@@ -9,12 +9,12 @@ import pandas as pd
 from conceptlab.analysis.comparison import cka, distances, predictivity, procrustes, rsa
 from conceptlab.analysis.comparison.distances import name_spaces
 from conceptlab.analysis.comparison.items import Which, items_of
-from conceptlab.analysis.comparison.measure import Measure
+from conceptlab.analysis.comparison.measure import AgreementMeasure
 from conceptlab.errors import InputError
 from conceptlab.given import checked, require_names
 from conceptlab.registry import near_matches
 
-MEASURES: dict[str, Measure] = {
+MEASURES: dict[str, AgreementMeasure] = {
     measure.name: measure
     for measure in (
         distances.MEASURE, *rsa.MEASURES.values(), cka.PLAIN, cka.UNBIASED, procrustes.MEASURE,

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conceptlab.analysis.comparison.items import Items, Which, matched, without_cosines
-from conceptlab.analysis.comparison.measure import Measure
+from conceptlab.analysis.comparison.measure import AgreementMeasure
 from conceptlab.errors import InputError
 from conceptlab.given import checked
 from conceptlab.numerics.intervals import LOGARITHM
@@ -194,7 +194,7 @@ def _whole(a: Items, b: Items) -> float:
     return float("nan") if without_cosines(a, b) else float(_per_concept([a, b])[0, 1].sum())
 
 
-MEASURE = Measure(
+MEASURE = AgreementMeasure(
     name="distance",
     adequate=(
         "Adequate where both sides embed the same concepts, whatever their units. It grows with "

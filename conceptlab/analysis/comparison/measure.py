@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.comparison.items import Items, Which, matched
-from conceptlab.analysis.comparison.result import Measured, drawn
+from conceptlab.analysis.comparison.result import Agreement, drawn
 from conceptlab.given import require_number, require_seed
 from conceptlab.numerics.intervals import FISHER, Scale, jackknife_bounds
 from conceptlab.numerics.parallel import ordered_map
@@ -55,7 +55,7 @@ class Statistic(Protocol):
 
 
 @dataclass(frozen=True)
-class Measure:
+class AgreementMeasure:
     """How a measure is computed, tested and bounded.
 
     Args:
@@ -82,7 +82,7 @@ class Measure:
     summed: bool = False
     doubled: Callable[[Any], float] = lambda _: 0.0
 
-    def __call__(self, a: Any, b: Any, draws: int, seed: int, concepts: Which) -> Measured:
+    def __call__(self, a: Any, b: Any, draws: int, seed: int, concepts: Which) -> Agreement:
         """The value for two sides as `matched` takes them, with interval and test.
 
         The interval is the jackknife's (see `conceptlab.numerics.intervals.jackknife_bounds`), of
@@ -108,7 +108,7 @@ class Measure:
             return self._without(UNDEFINED, first, draws)
         null = self._null(statistic, tested, draws, seed)
         chance = permutation_p(observed, null, greater=self.greater, size=statistic.size)
-        return Measured(
+        return Agreement(
             measure=self.name,
             value=value,
             interval=self._about(statistic, value, first, tested) if draws else UNASKED,
@@ -128,10 +128,10 @@ class Measure:
         label = f"{self.name}: test"
         return drawn(draws, lambda g: statistic.permuted(g.permutation(count)), seed, label)
 
-    def _without(self, why: str, side: Items, draws: int) -> Measured:
+    def _without(self, why: str, side: Items, draws: int) -> Agreement:
         """What is said where the measure is undefined."""
         nothing = float("nan")
-        return Measured(
+        return Agreement(
             self.name, nothing, (nothing, nothing), nothing, side.count, side.kind, draws,
             self.adequate, f"{self.name}: {why}",
         )  # fmt: skip

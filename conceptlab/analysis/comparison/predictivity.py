@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.comparison.items import SIDES, Items, Which
-from conceptlab.analysis.comparison.measure import Measure
-from conceptlab.analysis.comparison.result import Floats, Measured
+from conceptlab.analysis.comparison.measure import AgreementMeasure
+from conceptlab.analysis.comparison.result import Agreement, Floats
 from conceptlab.given import checked
 from conceptlab.numerics.intervals import MISSED
 
@@ -117,7 +117,7 @@ def _explained(missed: Floats, total: Floats) -> float:
     return 1.0 - float(missed.sum()) / whole if whole > 0 else float("nan")
 
 
-MEASURE = Measure(
+MEASURE = AgreementMeasure(
     name="predictivity",
     adequate=ADEQUATE,
     make=_Prediction,
@@ -131,7 +131,7 @@ MEASURE = Measure(
 @checked
 def predictivity(
     x: Any, y: Any, *, draws: int = 1000, seed: int = 0, concepts: Which = "same"
-) -> Measured:
+) -> Agreement:
     """The share of y's variance, all units together, that ridge regression on x explains.
 
     Five folds (runs of neighbouring images, or concepts at random); the penalty is chosen by

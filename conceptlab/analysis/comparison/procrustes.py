@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.comparison.items import SIDES, Items, Which
-from conceptlab.analysis.comparison.measure import Measure
-from conceptlab.analysis.comparison.result import Floats, Measured
+from conceptlab.analysis.comparison.measure import AgreementMeasure
+from conceptlab.analysis.comparison.result import Agreement, Floats
 from conceptlab.given import checked
 from conceptlab.numerics.intervals import PLAIN
 
@@ -84,7 +84,7 @@ def _angle(a: Floats, b: Floats) -> float:
     return 2 * float(np.arcsin(min(miss / 2, 1.0))) if miss > ROUNDED else 0.0
 
 
-MEASURE = Measure(
+MEASURE = AgreementMeasure(
     name="procrustes",
     adequate=ADEQUATE,
     make=_Rotation,
@@ -97,7 +97,7 @@ MEASURE = Measure(
 @checked
 def procrustes(
     x: Any, y: Any, *, draws: int = 1000, seed: int = 0, concepts: Which = "same"
-) -> Measured:
+) -> Agreement:
     """The Procrustes angle, in radians: 0 for the same configuration, up to pi / 2.
 
     arccos ||X^T Y||_* of centred X and Y of Frobenius norm 1; `scipy.spatial.procrustes` gives the

@@ -15,7 +15,7 @@ SLOW = 2.0  # seconds after which a bar is worth showing
 
 
 @dataclass(frozen=True)
-class Measured:
+class Agreement:
     """What a measure says of two sides.
 
     Args:

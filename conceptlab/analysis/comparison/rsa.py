@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.comparison.items import SIDES, Items, Which, without_cosines
-from conceptlab.analysis.comparison.measure import Measure, pair_share
-from conceptlab.analysis.comparison.result import Floats, Measured
+from conceptlab.analysis.comparison.measure import AgreementMeasure, pair_share
+from conceptlab.analysis.comparison.result import Agreement, Floats
 from conceptlab.errors import InputError
 from conceptlab.given import checked
 from conceptlab.numerics.pairs import (
@@ -228,11 +228,11 @@ def _rank_correlation(counts: NDArray[np.int64], method: str) -> float:
     return float(score / np.sqrt(couples[0] * couples[1]))
 
 
-def _measure(method: str) -> Measure:
+def _measure(method: str) -> AgreementMeasure:
     def make(a: Items, b: Items) -> _Tau | _Correlation:
         return _Tau(a, b) if method == "kendall" else _Correlation(a, b, method == "spearman")
 
-    return Measure(
+    return AgreementMeasure(
         name=f"rsa-{method}",
         adequate=f"{ADEQUATE} {ABOUT[method]}",
         make=make,
@@ -253,7 +253,7 @@ def rsa(
     draws: int = 1000,
     seed: int = 0,
     concepts: Which = "same",
-) -> Measured:
+) -> Agreement:
     """Correlation of the dissimilarities, 1 - cosine, of all pairs of different items.
 
     Symmetric; 1 for a space with itself, and with itself rotated or scaled; between -1 and 1. When

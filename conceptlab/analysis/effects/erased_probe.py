@@ -90,7 +90,7 @@ def erased_probe(
     columns = _columns(store.concepts, vectors)
     rows = activations.rows("train"), activations.rows(split)
     pooled = [activations.read_pooled(part).astype(np.float64) for part in rows]
-    known, present = store.judged(), store.present
+    known, present = store.image_label_known(), store.shown_native
     mean = pooled[0].mean(axis=0)
     found = []
     for place, (column, usable) in enumerate(zip(columns, vectors.usable, strict=True)):

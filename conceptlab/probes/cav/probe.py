@@ -172,7 +172,7 @@ class CavProbe(BaseProbe):
 
     def _sides(self, store: LabelStore, pool: Ints) -> tuple[list[Side | None], Ints]:
         """The images of each concept and of what it is told from; how many show it."""
-        present, known = store.present[pool], store.judged()[pool]
+        present, known = store.shown_native[pool], store.image_label_known()[pool]
         names = qualified_names(store.concepts)
         other = -1
         if self.against not in (RANDOM, COMPLEMENT):

@@ -145,7 +145,7 @@ def training_problem(stream: Stream, mode: int = BCE) -> PixelProblem:
         mode: which loss, see `conceptlab.numerics.pixelwise`.
     """
     labels = stream.labels
-    shows = labels.shows()
+    shows = labels.shown()
     trains = np.zeros_like(shows)
     trains[stream.images] = shows[stream.images]
     shown = np.maximum(trains.sum(axis=0), 1)
@@ -276,7 +276,7 @@ def pair_counts(
     _require_concepts(vectors, labels)
     images = activations.rows(split)
     stream = Stream(inputs_of(vectors, activations), labels, images, align_corners=align_corners)
-    shows = labels.shows()
+    shows = labels.shown()
     problem = PixelProblem(stream, shows & vectors.usable, np.zeros(len(vectors), np.float32))
     found = problem.counts(np.nan_to_num(vectors.weights), np.nan_to_num(vectors.bias))
     names = vectors.concepts.assign(concept=vectors.names)[["concept", "category"]]

@@ -182,7 +182,9 @@ def dissect(
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
     splits = tuple(s for s in SPLITS if (activations.splits == s).any())
-    counting = labels.speaks(image_level) if scope == "labelled" else labels.shows(image_level)
+    counting = (
+        labels.category_labelled(image_level) if scope == "labelled" else labels.shown(image_level)
+    )
     # a mask of all or nothing is none of a part of the picture
     counted = (labels.concepts["level"] == "image").to_numpy() | activations.has_map
     counting = counting & counted
@@ -193,7 +195,7 @@ def dissect(
         stream = Stream(active, labels, rows, None, align_corners, image_level)
         found, area[split] = tally(stream, active, counting, values)
         both[split] = found * counted
-        shows = labels.shows(image_level)[rows]
+        shows = labels.shown(image_level)[rows]
         labelled[split] = labels.areas(image_level)[rows].sum(axis=0) * counted
         images[split] = shows.sum(axis=0)
     settings = {
@@ -268,14 +270,14 @@ def chance_of_best(
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
     generator = np.random.default_rng(seed)
-    shown = labels.shows()[activations.splits == "train"].any(axis=0)
+    shown = labels.shown()[activations.splits == "train"].any(axis=0)
     reached = []
     for _ in range(permutations):
         score = {}
         for part in ("train", split):
             rows = activations.rows(part)
             stream = Stream(active, labels, rows, generator.permutation(rows))
-            score[part] = unit_iou(stream, active, labels.shows())
+            score[part] = unit_iou(stream, active, labels.shown())
         best = np.nan_to_num(score["train"], nan=-1.0).argmax(axis=0)
         found = score[split][best, np.arange(len(best))]
         reached.append(np.where(shown, found, np.nan))

@@ -113,7 +113,7 @@ def _chunk(
         values = values[images - first]
     maps = values.astype(np.float32).reshape(len(images), units, -1)
     block = labels.read(label_images)
-    here = np.flatnonzero(labels.shows()[label_images][:, concepts].any(axis=0))
+    here = np.flatnonzero(labels.shown()[label_images][:, concepts].any(axis=0))
     column_of = np.full(len(labels.concepts), -1, dtype=np.int64)
     column_of[concepts[here]] = np.arange(len(here))
     shares = np.zeros((len(images), height * width, len(here)), dtype=np.float32)

@@ -107,7 +107,7 @@ def pack_units(
     train = activations.rows("train")
     if len(train) < BLOCKS:
         raise InputError(f"packing needs at least {BLOCKS} training images; there are {len(train)}")
-    enough = labels.shows()[train].sum(axis=0) >= min_examples
+    enough = labels.shown()[train].sum(axis=0) >= min_examples
     concepts = np.flatnonzero(enough & (labels.concepts["level"] == "pixel").to_numpy())
     if not len(concepts):
         raise InputError(

@@ -112,7 +112,7 @@ def test_no_image_is_on_both_sides_of_a_relative_cav(scenes):
     sides, shown = one._sides(store, np.arange(120))
     assert not set(sides[0].rows) & set(sides[0].others)
     assert sides[1] is None
-    present = store.present[:120]
+    present = store.shown_native[:120]
     assert set(sides[0].rows) == set(np.flatnonzero(present[:, 0] & ~present[:, 1]))
     assert set(sides[0].others) == set(np.flatnonzero(present[:, 1] & ~present[:, 0]))
     assert shown.tolist() == present.sum(axis=0).tolist()
