@@ -58,12 +58,12 @@ def exactness(model: ProbedModel) -> float:
 
 
 def scores_intact(rest: Rest, batch: Tensor, output: Output = None) -> Numbers:
-    """(n, classes) what the network says of a batch (n, 3, S, S), which is the rest's from now."""
+    """(n, classes) scores of a batch (n, 3, S, S), nothing changed; the rest keeps the batch."""
     return _numbers(scores_of(rest.intact(batch), output))
 
 
 def scores_changed(rest: Rest, edit: Edit, output: Output = None) -> Numbers:
-    """(n, classes) what it says of the same batch when the layer's output is changed."""
+    """(n, classes) scores of the batch that the rest keeps, with the layer's output changed."""
     return _numbers(scores_of(rest.changed(edit), output))
 
 

@@ -66,7 +66,7 @@ def differentiable(model: ProbedModel) -> Iterator[None]:
 
 
 def scores(model: ProbedModel, batch: Tensor, output: Output = None) -> NDArray[np.floating]:
-    """(n, classes) what the network says of a batch, without gradients.
+    """(n, classes) scores of a batch, without gradients.
 
     Args:
         model: the network.

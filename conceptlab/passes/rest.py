@@ -1,8 +1,9 @@
-"""Run only what follows a layer, with the layer's output changed, as often as is asked.
+"""Replay cache: run only what follows a layer, with its output changed, as often as is asked.
 
-Whatever has ended before the layer begins gives back what it gave in the intact pass of the same
-batch. The network's own `forward` still runs, so shortcuts and functions between modules are what
-they were. The model is given back as it was.
+The intact pass of a batch keeps the outputs of the modules that end before the layer begins. A
+later pass of the same batch replays these and computes the rest. The network's own `forward` still
+runs, so shortcuts and functions between modules are what they were. Afterwards the model is as it
+was.
 """
 
 import logging
@@ -33,10 +34,11 @@ ROUNDS = 4  # passes in which outputs are found that later layers write over
 
 @dataclass
 class _Plan:
-    """What is not run again: modules to whether anything but another of them reads their output.
+    """Which modules are replayed.
 
     Args:
-        skipped: outermost modules that end before the layer begins.
+        skipped: outermost modules that end before the layer begins, each with whether anything but
+            another of them reads its output.
         fragile: those of them whose output a later layer writes over.
     """
 

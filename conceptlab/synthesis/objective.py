@@ -29,7 +29,7 @@ class Objective:
 
     @property
     def text(self) -> str:
-        """As tables write it."""
+        """The objective as text, as tables have it."""
         raise NotImplementedError
 
     @property
@@ -120,7 +120,7 @@ class Sum(Objective):
 
     @property
     def text(self) -> str:
-        """As tables write it: `a + 2 * b - c`."""
+        """The objective as text, as tables have it: `a + 2 * b - c`."""
         said = ""
         for place, (weight, term) in enumerate(self.parts):
             sign = "-" if weight < 0 else "+"

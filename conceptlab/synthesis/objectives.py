@@ -51,7 +51,7 @@ class Neuron(Term):
 
     @property
     def text(self) -> str:
-        """As tables write it."""
+        """The objective as text, as tables have it."""
         return f"{self.layer} unit {self.unit} at {_where(self.position)}"
 
     def bound(self, model: ProbedModel, shape: Sequence[int], device: torch.device) -> Value:
@@ -80,7 +80,7 @@ class Unit(Term):
 
     @property
     def text(self) -> str:
-        """As tables write it."""
+        """The objective as text, as tables have it."""
         return f"{self.layer} unit {self.unit}"
 
     def bound(self, model: ProbedModel, shape: Sequence[int], device: torch.device) -> Value:
@@ -105,7 +105,7 @@ class Dream(Term):
 
     @property
     def text(self) -> str:
-        """As tables write it."""
+        """The objective as text, as tables have it."""
         return f"{self.layer} as a whole"
 
     def bound(self, model: ProbedModel, shape: Sequence[int], device: torch.device) -> Value:
@@ -132,7 +132,7 @@ class Logit(Term):
 
     @property
     def text(self) -> str:
-        """As tables write it."""
+        """The objective as text, as tables have it."""
         return f"class {self.which}"
 
     def bound(self, model: ProbedModel, shape: Sequence[int], device: torch.device) -> Value:
@@ -184,7 +184,7 @@ class Direction(Term):
 
     @property
     def text(self) -> str:
-        """As tables write it."""
+        """The objective as text, as tables have it."""
         where = "" if self.position is None else f" at {_where(self.position)}"
         return f"{self.layer} {self.name or 'direction'}{where}"
 
@@ -241,7 +241,7 @@ class _Target(Term):
 
     @property
     def text(self) -> str:
-        """As tables write it."""
+        """The objective as text, as tables have it."""
         name = f" of {self.name}" if self.name else ""
         return f"{self.layer} {type(self).__name__.lower()}{name}"
 

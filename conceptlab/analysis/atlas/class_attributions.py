@@ -98,10 +98,10 @@ class ClassAttributions:
     def strongest(
         self, sample: Sample, classes: Sequence[str | int], most: int | None
     ) -> NDArray[np.int64]:
-        """The vectors that speak most for any of some classes, in the order of the sample.
+        """Vectors whose attribution to one of some classes is positive and among their highest.
 
-        Those for which the class is among the highest attributions (the highest five, or half of
-        fewer than ten classes) and positive.
+        That is the highest five, or the higher half of fewer than ten classes. Rows of the sample,
+        in its order.
 
         Args:
             sample: of the activations.

@@ -1,4 +1,7 @@
-"""Dealing training runs out to two networks anew: what their difference would be by chance."""
+"""Permutation test over run labels: how far apart two networks would be by chance.
+
+The training runs of both networks are dealt out to them in every other way.
+"""
 
 import itertools
 from collections.abc import Iterator, Sequence

@@ -45,7 +45,7 @@ class Question:
 
     @cached_property
     def uninformative_pictures(self) -> Any:
-        """(2, 3, S, S) a black picture and one of noise: what pictures share, these do."""
+        """(2, 3, S, S) a black picture and one of noise: they share what all pictures do."""
         noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
         return self.model.prepare([Image.new("RGB", (SIDE, SIDE)), Image.fromarray(noise)])
 

@@ -149,7 +149,7 @@ class ClassEffect:
 
 @dataclass(frozen=True)
 class ErasureRun:
-    """How the network is asked.
+    """The forward passes of an erasure: intact, with a concept erased, and with controls erased.
 
     Args:
         model: the network.

@@ -153,7 +153,7 @@ class _Running:
             kept.append(ahead[drawn].mean(axis=2, dtype=np.float32))
 
     def sums(self) -> Sums:
-        """What they come to."""
+        """The means and shares over all images so far; NaN without images."""
         none = np.full_like(self._kept, np.nan)
         positive, negative, up, total = self._kept / self._images if self._images else none
         shares = tuple(np.concatenate(kept, axis=2) for kept in self._shares)

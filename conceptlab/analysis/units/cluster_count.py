@@ -1,4 +1,4 @@
-"""How many distinct clusters a cloud of points forms, one of them unless it can be shown otherwise.
+"""Cluster count of a cloud of points: one, unless a test shows that there are more.
 
 A group is split in two while the split is tighter than chance, as in Liu et al. 2008 ("SigClust")
 and Kimes et al. 2017, but with references that have the data's own covariance to the last digit.

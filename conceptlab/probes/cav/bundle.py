@@ -45,12 +45,12 @@ class Bundle:
         return cls(samples, sparse.csr_array(triple, shape=(len(index), len(samples))))
 
     def __len__(self) -> int:
-        """P."""
+        """P, the number of vectors."""
         return int(self.combination.shape[0])
 
     @property
     def features(self) -> int:
-        """D."""
+        """D, the length of a vector."""
         return int(self.samples.shape[1])
 
     def along(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

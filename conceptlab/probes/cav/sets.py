@@ -44,7 +44,8 @@ class Roles:
         draws: (C, m) pairs of each concept with its counterparts.
         redraws: (C, Q, j) the same for re-drawn images of the concept.
         judged: (C, j) pairs without repeated images, on which accuracy is measured.
-        null: (N, E, f) pairs of each null's elements; N is one for all concepts, or C.
+        null: (N, E, f) pairs of the elements of each null distribution: N = 1 where all concepts
+            share one, N = C where each has its own.
         signs: (N, E, f) 1, or -1 where the element is the negative side of the pair.
         shared: whether the elements of the null are also the concepts' counterparts, so that each
             concept's own pair with an element counts for the element as well.
