@@ -234,12 +234,19 @@ def classify_step(layer: Layer) -> Outputs:
 
 
 def _noted(scores: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Scores with their split, and with a note wherever a vector has no score or no interval."""
+    """Scores with their split, and a note wherever a vector has no score, interval or p-value."""
     unscored, unbounded = scores["score"].isna(), scores["low"].isna()
+    untested = scores["difference_p"].isna()
     none, alone = f"no image of {split} shows it", f"no other image of {split} to tell it from"
     note = np.select(
-        [scores["note"] != "", unscored & (scores["n"] == 0), unscored, unbounded],
-        [scores["note"], none, alone, "too few images for an interval"],
+        [scores["note"] != "", unscored & (scores["n"] == 0), unscored, unbounded, untested],
+        [
+            scores["note"],
+            none,
+            alone,
+            "too few images for an interval",
+            "nothing to test against the best unit",
+        ],
         default="",
     )
     return scores.assign(note=note, split=split)

@@ -51,7 +51,11 @@ def test_both_probes_stand_beside_each_other(run):
         pd.testing.assert_series_equal(raw[control], thresholded[control])
         assert thresholded[control][known].notna().all()
     assert both.loc["classify"]["plain_score"].isna().all()
-    assert concepts["difference_p"][concepts["probe_score"].notna()].between(0, 1).all()
+    scored = concepts[concepts["probe_score"].notna()]
+    tested = scored["difference_p"].notna()
+    assert scored["difference_p"][tested].between(0, 1).all()
+    assert tested.mean() > 0.5
+    assert (scored["note"][~tested] != "").all()
     subsets = pd.read_csv(run / "tables" / "subsets.csv")
     assert set(subsets["task"]) == {"segment", "segment-raw", "classify"}
 

@@ -17,12 +17,13 @@ def test_columns_begin_as_the_contract_says():
 def test_every_score_and_interval_that_is_undefined_has_a_note():
     nan = float("nan")
     table = pd.DataFrame(
-        {"note": ["few", "", "", "", ""], "n": [0, 0, 9, 1, 9], "score": [nan, nan, nan, 0.5, 0.5],
-         "low": [nan, nan, nan, nan, 0.4]}
+        {"note": ["few", "", "", "", "", ""], "n": [0, 0, 9, 1, 9, 9],
+         "score": [nan, nan, nan, 0.5, 0.5, 0.5], "low": [nan, nan, nan, nan, 0.4, 0.4],
+         "difference_p": [nan, nan, nan, nan, nan, 0.1]}
     )  # fmt: skip
     assert _noted(table, "val")["note"].tolist() == [
         "few", "no image of val shows it", "no other image of val to tell it from",
-        "too few images for an interval", "",
+        "too few images for an interval", "nothing to test against the best unit", "",
     ]  # fmt: skip
 
 
