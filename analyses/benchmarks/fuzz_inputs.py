@@ -116,7 +116,7 @@ class FolderFile(Reader):
             data = cl.load_data(f"folder:{given}{options}")
             list(data.validate())
             data.labels(0)
-            data.concepts  # noqa: B018 (computed when asked for)
+            len(data.concepts)  # computed when asked for
 
 
 class LabelMaps(FolderFile):

@@ -85,7 +85,7 @@ class Run:
         Raises:
             InputError: there are none.
         """
-        self.tables  # noqa: B018 (another folder is said to be none, before its pictures)
+        len(self.tables)  # raises for another folder, before its pictures are looked for
         found = read_examples(self.path)
         found = found[found["kind"] == kind]
         if not len(found):

@@ -211,9 +211,10 @@ def _image_loss(wide, ys, pos, val, alpha, mode, first, stride, gradient):
     total = 0.0
     one = np.float32(1.0)
     visited = (pos.shape[0] - first + stride - 1) // stride
-    scale = np.float32(pos.shape[0] / visited)
+    scale = pos.shape[0] / visited
     for y in range(first, pos.shape[0], stride):
         above, below, ty = low[y], high[y], t[y]
+        upper, lower = np.float32((one - ty) * scale), np.float32(ty * scale)
         for x in range(w):
             z[x] = wide[above, x] + ty * (wide[below, x] - wide[above, x])
         if mode == BCE:
@@ -221,10 +222,10 @@ def _image_loss(wide, ys, pos, val, alpha, mode, first, stride, gradient):
         else:
             total += _row_net2vec(z, pos, val, y, alpha, g)
         for x in range(w):
-            gradient[above, x] += (one - ty) * scale * g[x]
+            gradient[above, x] += upper * g[x]
         for x in range(w):
-            gradient[below, x] += ty * scale * g[x]
-    return total * (pos.shape[0] / visited)
+            gradient[below, x] += lower * g[x]
+    return total * scale
 
 
 @njit(nogil=True, cache=True)

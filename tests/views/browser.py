@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,22 @@ class Page:
             "Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text
         )
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+
+def said_by(page, driver, folder, width):
+    """What a script at the end of a page says in `<pre id="said">`; the page logs nothing."""
+    copy = folder / "copy.html"
+    copy.write_text(page.read_text().replace("</body>", driver + "</body>"))
+    found = subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+            f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900",
+            "--virtual-time-budget=5000", "--dump-dom", copy.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in found.stderr  # where the page's errors would stand
+    return json.loads(re.search(r'<pre id="said">(.*?)</pre>', found.stdout, re.DOTALL)[1])
 
 
 @contextlib.contextmanager

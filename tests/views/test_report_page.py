@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +13,8 @@ from conceptlab.study.folder import RunFolder
 from conceptlab.study.run import draw
 from conceptlab.views.figures.planned import write_figures
 from conceptlab.views.report.report import write_report
+from tests.views.browser import BROWSER, said_by
 
-BROWSER = shutil.which("chromium")
 DRIVER = """
 <script>
 addEventListener("load", () => {
@@ -116,18 +115,7 @@ def test_figures_are_in_the_page_once_drawn(page, run):
 @pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [1400, 390])
 def test_sorting_filter_and_pages_in_a_browser(page, tmp_path, width):
-    copy = tmp_path / "report.html"
-    copy.write_text(page.read_text().replace("</body>", DRIVER + "</body>"))
-    found = subprocess.run(
-        [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
-            "--virtual-time-budget=5000", "--dump-dom", copy.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert "CONSOLE" not in found.stderr  # where the page's errors would stand
-    said = json.loads(re.search(r'<pre id="said">(.*?)</pre>', found.stdout, re.DOTALL)[1])
+    said = said_by(page, DRIVER, tmp_path, width)
     known = [float(v) for v in said["descending"] if v]
     assert known == sorted(known, reverse=True)
     assert len(set(known)) > 3

@@ -21,7 +21,6 @@ from conceptlab.numerics.testing import permutation_p
 LARGE = 2000  # items up to here have their (n, n) matrices held
 SAMPLE = 1000  # of more items, so many stand for all in tests and intervals
 GROUPS = 100  # items, or groups of neighbours, that are left out of the interval in turn
-FACTORIAL = 12  # items of which there are more orders than anyone draws
 LEAST = 10  # items that an interval needs: of fewer none covers what it says
 FEW = "too few items for an interval: it takes {}"
 UNTESTED = "every order of the items gives this value: there is nothing to test"
@@ -68,7 +67,8 @@ class AgreementMeasure:
         least: items that it needs.
         told: items that its interval needs.
         summed: whether it is a sum over pairs of items, and grows with their number.
-        doubled: of a statistic, the share of the jackknife's variance that is too much.
+        pairs: of a statistic that is a correlation over pairs of items, both sides as `pair_share`
+            takes them; its jackknife's variance is corrected.
     """
 
     name: str
@@ -80,7 +80,7 @@ class AgreementMeasure:
     least: int = 3
     told: int = LEAST
     summed: bool = False
-    doubled: Callable[[Any], float] = lambda _: 0.0
+    pairs: Callable[[Any], tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None
 
     def __call__(self, a: Any, b: Any, draws: int, seed: int, concepts: Which) -> Agreement:
         """The value for two sides as `matched` takes them, with interval and test.
@@ -122,7 +122,7 @@ class AgreementMeasure:
 
     def _null(self, statistic: Statistic, count: int, draws: int, seed: int) -> NDArray[np.float64]:
         """The values of other orders of the items: of all of them, where they are no more."""
-        if factorial(min(count, FACTORIAL)) <= draws:
+        if factorial(count) <= draws:
             orders = islice(permutations(range(count)), 1, None)
             return np.array([statistic.permuted(np.array(order)) for order in orders])
         label = f"{self.name}: test"
@@ -153,7 +153,9 @@ class AgreementMeasure:
         whole = statistic.value()
         if np.ptp(np.append(left_out, whole)) <= SAME * statistic.size:
             return value, value  # sides that agree, or differ, whatever the items
-        left_out = whole + (left_out - whole) * np.sqrt(1 - self.doubled(statistic))
+        if self.pairs is not None:
+            excess = pair_share(*self.pairs(statistic))
+            left_out = whole + (left_out - whole) * np.sqrt(1 - excess)
         worth = len(groups) * side.count / tested
         if side.kind == "images":
             order = np.arange(len(groups))
@@ -174,13 +176,13 @@ def _few(count: int, seed: int) -> NDArray[np.int64]:
 
 
 def pair_share(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The share of the jackknife's variance of a correlation over pairs that is too much.
+    """Excess variance: the share of the jackknife's, of a correlation over pairs, that is too much.
 
-    Such a correlation is nearly a mean over pairs of what each adds to it (its influence), which is
-    a part of either item and a part of the pair's own. The jackknife counts the last twice (Efron &
-    Stein 1981, "The jackknife estimate of variance"), and of unrelated spaces there is no other.
-    Half of their part's square is given, not half of their part: where it is small it is not known
-    well (chosen for coverage, see `analyses/benchmarks/interval_coverage.py`).
+    Such a correlation is nearly a mean over pairs of their influence, which is a part of either
+    item and a part of the pair's own. The jackknife counts the last twice (Efron & Stein 1981, "The
+    jackknife estimate of variance"), and of unrelated spaces there is no other. With p the pairs'
+    share of the variance the excess is p / 2; p^2 / 2 is given, for a small p is not known well
+    (chosen for coverage, see `analyses/benchmarks/interval_coverage.py`).
 
     Args:
         first: (n, n) symmetric, 0 on the diagonal; over pairs the mean is 0, squares add up to 1.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conceptlab.analysis.comparison.items import SIDES, Items, Which, without_cosines
-from conceptlab.analysis.comparison.measure import AgreementMeasure, pair_share
+from conceptlab.analysis.comparison.measure import AgreementMeasure
 from conceptlab.analysis.comparison.result import Agreement, Floats
 from conceptlab.errors import InputError
 from conceptlab.given import checked
@@ -77,9 +77,9 @@ class _Correlation:
         """With the second side's items in another order."""
         return float(permuted_product(*self.squares, order)) / 2
 
-    def doubled(self) -> float:
-        """See `pair_share`."""
-        return pair_share(*self.squares)
+    def pairs(self) -> tuple[Floats, Floats]:
+        """Both sides, standardised."""
+        return self.squares
 
     def without(self, group: NDArray[np.int64]) -> float:
         """Without some of the items, and ranks taken anew."""
@@ -97,7 +97,8 @@ class _Tau:
     def __init__(self, a: Items, b: Items) -> None:
         values = _pairs(a), _pairs(b)
         self.undefined, self.size = without_cosines(a, b), 1.0  # of equal pairs it is 0
-        (self.x, self.order), (self.y, _) = map(_levels, values)
+        self.sorted = _levels(values[0]), _levels(values[1])
+        (self.x, self.order), (self.y, _) = self.sorted
         self.square = np.zeros((a.count, a.count), dtype=np.int64)
         self.places = np.tril_indices(a.count, -1)
         self.square[self.places] = self.y
@@ -113,11 +114,13 @@ class _Tau:
         y = self.square[order][:, order][self.places]
         return float(weighted_tau(self.order, self.x, y, self.once))
 
-    def doubled(self) -> float:
-        """See `pair_share`, taken for the ranks: tau's is within a few hundredths of it."""
-        sides = (self.x, self.order), (self.y, np.argsort(self.y, kind="stable"))
-        ranks = (weighted_ranks(*side, self.once) for side in sides)
-        return pair_share(*(_standard_square(rank, len(self.square)) for rank in ranks))
+    def pairs(self) -> tuple[Floats, Floats]:
+        """Both sides' ranks, standardised: pairs count for tau as they do for their correlation."""
+        first, second = (
+            _standard_square(weighted_ranks(*levels, self.once), len(self.square))
+            for levels in self.sorted
+        )
+        return first, second
 
     def without(self, group: NDArray[np.int64]) -> float:
         """Without some of the items."""
@@ -237,7 +240,7 @@ def _measure(method: str) -> AgreementMeasure:
         adequate=f"{ADEQUATE} {ABOUT[method]}",
         make=make,
         whole=lambda a, b: _streamed(a, b, method),
-        doubled=lambda statistic: statistic.doubled(),
+        pairs=lambda statistic: statistic.pairs(),
     )
 
 

@@ -140,7 +140,7 @@ def _reader(folder: Path) -> Any:
         """
 
         def open(self, encoding: str | None = None) -> Any:
-            raise NotImplementedError
+            raise NotImplementedError  # abstract in nltk, and never called: see above
 
         def file_size(self) -> int:
             raise NotImplementedError

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import logging
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from torch import nn
@@ -40,14 +41,22 @@ def build(rest: str, bare: bool) -> Built:
         kind = type(module).__name__
         raise ModelError(f"{factory} in {path} returns {kind}, which is no torch.nn.Module")
     given = settings_of(module, f"{factory} in {path}")
-    for setting in sorted(READERS.keys() & vars(sys.modules[name]).keys() - given.keys()):
-        log.warning(
-            "%s sets %s, and %s returns a network without it: it is not read; set it on the "
-            "network",
-            *(path, setting, factory),
-        )
+    _tell_unread(path, factory, given)
     code = path.read_bytes() + _others(name, module)
     return Built(module, f"{path.stem}-{factory}", code=code, **given)
+
+
+def _tell_unread(path: Path, factory: str, given: Collection[str]) -> None:
+    """Warn of settings that stand in the file alone; `mean` may also be a function's name there."""
+    code = vars(sys.modules[FILES + path.stem])
+    for setting in READERS:
+        value = code.get(setting)
+        if setting not in given and value is not None and not callable(value):
+            log.warning(
+                "%s sets %s, and %s returns a network without it: it is not read; set it on the "
+                "network",
+                *(path, setting, factory),
+            )
 
 
 def _others(name: str, module: nn.Module) -> bytes:

@@ -270,17 +270,17 @@ def chance_of_best(
     labels = label_store(activations, data, label_size)
     active = active_set(activations, tau)
     generator = np.random.default_rng(seed)
-    shown = labels.shown()[activations.splits == "train"].any(axis=0)
+    shown, rows = labels.shown(), {part: activations.rows(part) for part in ("train", split)}
+    in_train = shown[rows["train"]].any(axis=0)
     reached = []
     for _ in range(permutations):
         score = {}
-        for part in ("train", split):
-            rows = activations.rows(part)
-            stream = Stream(active, labels, rows, generator.permutation(rows))
-            score[part] = unit_iou(stream, active, labels.shown())
+        for part, own in rows.items():
+            stream = Stream(active, labels, own, generator.permutation(own))
+            score[part] = unit_iou(stream, active, shown)
         best = np.nan_to_num(score["train"], nan=-1.0).argmax(axis=0)
         found = score[split][best, np.arange(len(best))]
-        reached.append(np.where(shown, found, np.nan))
+        reached.append(np.where(in_train, found, np.nan))
     values = np.array(reached)
     return pd.DataFrame(
         {

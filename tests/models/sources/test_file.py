@@ -97,12 +97,14 @@ def make():
 
 
 def test_a_setting_that_stands_in_the_file_alone_is_told(tmp_path, caplog):
-    text = WRAPPED + "\nsize = 64\nmean = std = [0.5, 0.5, 0.5]\n"  # its network has a size
+    text = "from torch import std as class_names\n" + WRAPPED  # a function is no setting
+    text += "\nsize = 64\nmean = std = [0.5, 0.5, 0.5]\n"  # its network has a size
     (tmp_path / "two.py").write_text(text, encoding="utf-8")
     load_model(f"file:{tmp_path / 'two.py'}:make")
     for name in ("mean", "std"):
         assert f"sets {name}, and make returns a network without it: it is not read" in caplog.text
     assert "sets size" not in caplog.text
+    assert "class_names" not in caplog.text
 
 
 def test_a_network_of_named_inputs_is_wrapped_by_its_factory(tmp_path):

@@ -5,13 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from conceptlab.errors import InputError
 from conceptlab.views.plots.matrix import MOST
 from conceptlab.views.plots.tcav import _freer_left, plot_families, plot_tcav, spearman
+from tests.views.plots.dots import dots, require_names_hatches_and_a_cross
 
 
 def table(concepts=4, classes=3, seed=0):
@@ -26,20 +26,6 @@ def table(concepts=4, classes=3, seed=0):
         for i in range(concepts) for j in range(classes)
     ]  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def dots(ax):
-    """Place to (size, face, edge) of every dot drawn, and places of crosses."""
-    found, crosses = {}, set()
-    for group in ax.collections:
-        faces = group.get_facecolors()
-        for k, (x, y) in enumerate(np.ma.filled(group.get_offsets(), np.nan)):
-            if not group.get_paths()[0].codes.tolist().count(79):  # not closed: no circle
-                crosses.add((int(y), int(x)))
-                continue
-            face = to_hex(faces[k % len(faces)])
-            found[int(y), int(x)] = group.get_sizes()[k], face, to_hex(group.get_edgecolors()[k])
-    return found, crosses
 
 
 def test_every_row_is_a_dot_as_large_as_its_effect_and_filled_where_significant():
@@ -77,16 +63,7 @@ def test_colours_are_grey_in_the_middle_of_each_value(value, numbers):
 def test_names_hatches_and_crosses():
     given = table()
     given.loc[0, ["effect", "p_adjusted"]] = np.nan
-    ax = plot_tcav(given)
-    assert [t.get_text() for t in ax.get_yticklabels()] == [rf"\$c\${i}" for i in range(4)]
-    assert [t.get_text() for t in ax.get_xticklabels()] == [f"class {j}" for j in range(3)]
-    assert [band.get_y() for band in ax.patches] == [0.5]
-    assert ax.patches[0].get_hatch()
-    found, crosses = dots(ax)
-    assert (0, 0) not in found
-    assert crosses == {(0, 0)}
-    said = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert said == ["vector no better than chance", "1", "3", "8", "adjusted p < 0.05"]
+    require_names_hatches_and_a_cross(plot_tcav(given))
 
 
 def test_of_many_concepts_those_with_the_largest_effect_stay():

@@ -1,9 +1,6 @@
 """The page of polysemanticity: ranked, sortable, whole, and as a browser shows it."""
 
-import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -18,9 +15,9 @@ from conceptlab.views.report.polysemanticity import (
     write_exemplars,
 )
 from tests.conftest import ToyData, catalogue_of
+from tests.views.browser import BROWSER, said_by
 from tests.views.conftest import HOSTILE
 
-BROWSER = shutil.which("chromium")
 DRIVER = """
 <script>
 addEventListener("load", () => {
@@ -171,18 +168,7 @@ def test_the_section_of_a_report(found, layer, pictures, tmp_path):
 @pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [1400, 390])
 def test_sorting_in_a_browser(page, tmp_path, width):
-    copy = tmp_path / "copy.html"
-    copy.write_text(page.read_text().replace("</body>", DRIVER + "</body>"))
-    run = subprocess.run(
-        [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
-            "--virtual-time-budget=5000", "--dump-dom", copy.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert "CONSOLE" not in run.stderr
-    said = json.loads(re.search(r'<pre id="said">(.*?)</pre>', run.stdout, re.DOTALL)[1])
+    said = said_by(page, DRIVER, tmp_path, width)
     assert said["heads"][1:3] == ["kinds", "similarity"]
     assert said["first"] == ["4", "1", "2", "0", "3"]
     assert said["many"] == ["0", "2", "4", "1", "3"]
