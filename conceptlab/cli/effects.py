@@ -191,8 +191,8 @@ def _run(given: dict[str, Any], make: "Callable[..., Path]") -> "RunFolder":
     from conceptlab.study.checks import require_known, require_sources
     from conceptlab.study.classes import ClassPictures
     from conceptlab.study.effects import Effects
+    from conceptlab.study.finish import draw_figures
     from conceptlab.study.opening import open_model
-    from conceptlab.study.run import draw_figures
 
     settings = _settings(given)
     study = study_of(given, tcav=settings)

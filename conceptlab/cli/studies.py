@@ -81,9 +81,9 @@ def report(
     """Draw the figures and the report of what is in a run folder."""
     if not any((folder / "tables").glob("*.csv")):
         raise InputError(f"{folder} is no run folder: it has no tables/*.csv")
+    from conceptlab.study.finish import draw
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.record import require_undamaged
-    from conceptlab.study.run import draw
 
     require_undamaged(folder)
     run = RunFolder(folder)

@@ -155,9 +155,9 @@ def overlap(
     """Say how units and concepts overlap in a run."""
     import json
 
+    from conceptlab.study.finish import draw_figures
     from conceptlab.study.folder import RunFolder
     from conceptlab.study.overlaps import write_overlaps
-    from conceptlab.study.run import draw_figures
     from conceptlab.study.tables import concept_table, load_vectors
     from conceptlab.views.tables import read_tables
 

@@ -123,7 +123,7 @@ def dissect(
     ] = None,
 ) -> None:
     """IoU of every unit with every concept; best units."""
-    from conceptlab.study.run import make_dissection
+    from conceptlab.study.layer_steps import make_dissection
     from conceptlab.study.settings import DissectSettings
 
     settings = DissectSettings(tau, order, align_corners, scope, image_level)
@@ -160,7 +160,7 @@ def segment(
     split: SplitOpt = "val",
 ) -> None:
     """Segment every concept by all units (equations 2 to 4)."""
-    from conceptlab.study.run import make_dissection, make_segmentation
+    from conceptlab.study.layer_steps import make_dissection, make_segmentation
     from conceptlab.study.settings import DissectSettings, SegmentSettings
 
     settings = SegmentSettings(loss, (inputs,), split=split)
@@ -189,7 +189,7 @@ def classify(
     split: SplitOpt = "val",
 ) -> None:
     """Tell the images that show each concept (equation 5)."""
-    from conceptlab.study.run import make_classification
+    from conceptlab.study.layer_steps import make_classification
     from conceptlab.study.settings import ClassifySettings
 
     study = study_of(locals(), classify=ClassifySettings(split=split))

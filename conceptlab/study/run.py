@@ -1,6 +1,5 @@
-"""Run a study: every step of every layer of every model, then the tables, figures and report."""
+"""Run a study: every step of every layer of every model, then what stands at its end."""
 
-import importlib.metadata
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,33 +20,31 @@ from conceptlab.given import checked
 from conceptlab.study.atlases import Territory, make_atlases
 from conceptlab.study.checks import check_study
 from conceptlab.study.classes import ClassPictures, known_classes
-from conceptlab.study.comparison import ALL, make_comparison, write_zoom
+from conceptlab.study.comparison import ALL
 from conceptlab.study.effects import Effects, make_decomposition, make_erasure, make_tcav
-from conceptlab.study.examples import examples_step
-from conceptlab.study.folder import Outputs, RunFolder, read_table
+from conceptlab.study.finish import finish
+from conceptlab.study.folder import RunFolder, read_table
+from conceptlab.study.layer_steps import (
+    PROBES,
+    make_classification,
+    make_dissection,
+    make_examples,
+    make_segmentation,
+    steps_of,
+    with_map,
+)
 from conceptlab.study.look import make_looks
 from conceptlab.study.opening import open_model
 from conceptlab.study.same import holds_model
 from conceptlab.study.scale import spread
-from conceptlab.study.settings import SEGMENT_TASKS, ModelSettings, Study
-from conceptlab.study.space import write_space
+from conceptlab.study.settings import ModelSettings, Study
 from conceptlab.study.steps import (
-    LABEL_SIZE,
-    SEED,
     Layer,
-    classify_step,
-    dissect_step,
     made,
-    pack_step,
-    resample_step,
-    segment_step,
-    subsets_step,
     top_units,
     untrained_step,
 )
 from conceptlab.study.studyfile import study_toml
-from conceptlab.study.tables import concept_table, load_vectors, write_tables
-from conceptlab.vectors import ConceptVectors
 
 if TYPE_CHECKING:
     from conceptlab.activations.pictures import Pictures
@@ -55,9 +52,6 @@ if TYPE_CHECKING:
     from conceptlab.models.probed import ProbedModel
 
 log = logging.getLogger(__name__)
-
-PROBES = ("segment", "classify", "dissect.tau", LABEL_SIZE, SEED)  # what both probes read
-LIBRARIES = ("conceptlab", "torch", "torchvision", "numpy", "pandas", "h5py", "numba", "Pillow")
 
 
 @dataclass(frozen=True)
@@ -109,85 +103,6 @@ def run_study(
     one = partial(_run_model, session, study)
     info = spread(one, study.models, workers=workers, scheduler=scheduler)
     return finish(session.run, study, data, info)
-
-
-def finish(
-    run: RunFolder, study: Study, data: "ProbeDataset", models: Sequence[dict[str, Any]]
-) -> Path:
-    """Put tables, comparisons, manifest, figures and the report of a run folder together."""
-    for model in models:
-        run.asked |= model.pop("asked")
-        run.unmade |= model.pop("unmade")
-    run.models = [str(model["name"]) for model in models]
-    run.keep_asked()
-    others = run.forget_figures()
-    write_tables(run, study)
-    loaded = load_vectors(run)
-    layers = {
-        (str(model["name"]), layer): Activations(path)
-        for model in models
-        for layer, path in model.pop("files").items()
-    }
-    concepts = concept_table(run)
-    with run.part(ALL, ALL, "compare"):
-        make_comparison(run, study, loaded, layers)
-    with run.part(ALL, ALL, "zoom"):
-        write_zoom(run, study, loaded, concepts)
-    with run.part(ALL, ALL, "projection"):
-        write_space(run, concepts, loaded, study.seed)
-    run.forget_tables()
-    run.write_json("manifest.json", manifest(run, study, data, models))
-    report = draw(run)
-    run.note_figures(others)
-    return report
-
-
-def draw(run: RunFolder) -> Path:
-    """Draw the figures and the report of what is in a run folder; what fails is named there."""
-    from conceptlab.views.report.report import write_report
-
-    draw_figures(run)
-    known = len(run.unmade)
-    report = write_report(run.path, partial(run.part, ALL, ALL))
-    if len(run.unmade) > known:  # a section: the page is to say so
-        run.write_unmade()
-        report = write_report(run.path, partial(run.part, ALL, ALL))
-    return report
-
-
-def draw_figures(run: RunFolder) -> None:
-    """Draw the figures that a run folder's tables allow; one that fails leaves the others."""
-    from conceptlab.views.figures.planned import write_figures
-
-    write_figures(run.path, partial(run.part, ALL, ALL))
-    run.write_unmade()
-
-
-def manifest(
-    run: RunFolder, study: Study, data: "ProbeDataset", models: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Versions, fingerprints, seeds, and the seconds and peak memory of every step."""
-    prints = data.fingerprints()
-    return {
-        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "seed": study.seed,
-        "data": {
-            "spec": study.data.spec,
-            "name": data.name,
-            "fingerprint": prints.pictures,
-            "label_fingerprint": prints.labels,
-            "images": len(data),
-            "splits": {str(k): int(v) for k, v in pd.Series(data.splits).value_counts().items()},
-            "concepts": len(data.catalogue),
-        },
-        "models": list(models),
-        "steps": {
-            f"{r['model']} {r['layer']} {r['step']}": {
-                k: r[k] for k in ("key", "seconds", "peak_memory_mb", "finished")
-            }
-            for r in run.records()
-        },
-    }
 
 
 def _run_model(session: Session, study: Study, settings: ModelSettings) -> dict[str, Any]:
@@ -327,112 +242,6 @@ def _extract(
         with run.part(name, layer, step):
             found |= some([layer])
     return found
-
-
-def make_dissection(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
-    """The single units of a layer."""
-    reads = ("dissect", "segment.split", LABEL_SIZE, SEED)
-    return made(run, (model, name, "dissect"), layer, dissect_step, reads)
-
-
-def make_segmentation(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
-    """The segmentation probes of a layer; the folder of that of the first kind of inputs."""
-    units = make_dissection(run, model, name, layer)
-    reads = ("segment", "dissect.tau", LABEL_SIZE, SEED)
-    folders = []
-    for inputs in layer.study.segment.inputs:
-
-        def make(layer: Layer, inputs: str = inputs) -> Outputs:
-            return segment_step(layer, inputs, ConceptVectors.load(units / "unit.h5"))
-
-        names = model, name, SEGMENT_TASKS[inputs]
-        folders.append(made(run, names, layer, make, reads, units=units, inputs=inputs))
-    return folders[0]
-
-
-def make_classification(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
-    """The classification probe of a layer."""
-    reads = ("classify", LABEL_SIZE, SEED)
-    return made(run, (model, name, "classify"), layer, classify_step, reads)
-
-
-def make_subsets(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
-    """The probes of a layer over few units."""
-    return made(run, (model, name, "subsets"), layer, subsets_step, PROBES)
-
-
-def make_packing(run: RunFolder, model: str, name: str, layer: Layer) -> Path | None:
-    """The concepts packed into a layer's units, unless the study leaves it out."""
-    if not layer.study.pack.enabled:
-        return None
-    reads = ("pack.least", "segment.split", "segment.min_examples", LABEL_SIZE, SEED)
-    return made(run, (model, name, "pack"), layer, pack_step, reads)
-
-
-def make_distributions(run: RunFolder, model: str, name: str, layer: Layer) -> Path | None:
-    """The distributions of a layer's vectors, where the study asks for them."""
-    if not layer.study.resample.draws:
-        return None
-    folders = {}
-    if layer.activations.has_map:
-        folders[layer.study.segment.task] = make_segmentation(run, model, name, layer)
-    folders["classify"] = make_classification(run, model, name, layer)
-
-    def make(layer: Layer) -> Outputs:
-        fitted = {task: ConceptVectors.load(at / f"{task}.h5") for task, at in folders.items()}
-        return resample_step(layer, fitted)
-
-    return made(run, (model, name, "resample"), layer, make, ("resample", *PROBES), **folders)
-
-
-LAYER_STEPS: tuple[Callable[[RunFolder, str, str, Layer], Path | None], ...] = (
-    make_dissection,
-    make_segmentation,
-    make_classification,
-    make_subsets,
-    make_packing,
-    make_distributions,
-)
-
-
-def steps_of(layer: Layer) -> tuple[Callable[[RunFolder, str, str, Layer], Path | None], ...]:
-    """The steps of a layer; of one without a map, those that ask what is in a picture, not where.
-
-    Single units are dissected there only for concepts of whole pictures, where the study has them.
-    """
-    if layer.activations.has_map:
-        return LAYER_STEPS
-    without = {make_segmentation}
-    if not layer.study.dissect.image_level:
-        without.add(make_dissection)
-    return tuple(step for step in LAYER_STEPS if step not in without)
-
-
-def with_map(layers: dict[str, Layer]) -> list[str]:
-    """The names of those layers that say where in a picture something is."""
-    return [key for key, layer in layers.items() if layer.activations.has_map]
-
-
-def make_examples(run: RunFolder, model: str, name: str, layer: Layer) -> Path:
-    """The pictures of a layer; needs its dissection and its segmentation probe."""
-    units = make_dissection(run, model, name, layer)
-    probe = make_segmentation(run, model, name, layer)
-    task = layer.study.segment.task
-
-    def make(layer: Layer) -> Outputs:
-        return examples_step(
-            layer,
-            ConceptVectors.load(units / "unit.h5"),
-            ConceptVectors.load(probe / f"{task}.h5"),
-            read_table(units / "best.csv"),
-            read_table(units / "per_image.csv"),
-            read_table(probe / "per_image.csv"),
-        )
-
-    return made(
-        run, (model, name, "examples"), layer, make, ("dissect.tau", LABEL_SIZE),
-        units=units, probe=probe,
-    )  # fmt: skip
 
 
 def _run_untrained(

@@ -15,6 +15,7 @@ from conceptlab.study.atlases import Territory, make_atlas
 from conceptlab.study.effects import Effects, make_decomposition, make_erasure, make_tcav
 from conceptlab.study.folder import Outputs, RunFolder
 from conceptlab.study.kinds import make_kinds
+from conceptlab.study.layer_steps import LAYER_STEPS, PROBES, make_examples
 from conceptlab.study.look import (
     Look,
     make_exemplars,
@@ -22,7 +23,6 @@ from conceptlab.study.look import (
     make_unit_images,
 )
 from conceptlab.study.reads import only, values
-from conceptlab.study.run import LAYER_STEPS, PROBES, make_examples
 from conceptlab.study.settings import DataSettings, ModelSettings, ResampleSettings, Study
 from conceptlab.study.steps import Layer, made, untrained_step
 

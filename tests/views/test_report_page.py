@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from conceptlab.errors import InputError
+from conceptlab.study.finish import draw
 from conceptlab.study.folder import RunFolder
-from conceptlab.study.run import draw
 from conceptlab.views.figures.planned import write_figures
 from conceptlab.views.report.report import write_report
 from tests.views.browser import BROWSER, said_by
