@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import conceptlab as cl
+from tests.analysis.references.wordnet_files import write_wordnet
 from tests.analysis.vectors.test_clusters import embedding
-from tests.analysis.wordnet_files import write_wordnet
 
 NAMES = ["dog", "cat", "lamp", "streetlight", "animal", "artifact", "entity", "attribute"]
 

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 import conceptlab as cl
 from conceptlab.errors import ModelError
 from conceptlab.study.settings import Study
-from tests.analysis.wordnet_files import write_wordnet
+from tests.analysis.references.wordnet_files import write_wordnet
 from tests.models.nets import probed
 
 PLAIN = {"DataFrame", "ndarray", "Path", "bool"}  # and JSON values: theirs to pickle

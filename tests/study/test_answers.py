@@ -15,7 +15,7 @@ from conceptlab.study.comparison import require_references
 from conceptlab.study.run import run_study
 from conceptlab.study.settings import CompareSettings
 from conceptlab.study.studyfile import read_study
-from tests.analysis.wordnet_files import write_wordnet
+from tests.analysis.references.wordnet_files import write_wordnet
 
 PLACES = [("scenenet", "features.8"), ("scenenet", "features.17"),
           ("scenenet-second", "features.17"), ("sceneres", "stages.2")]  # fmt: skip

@@ -6,34 +6,15 @@ import sys
 import warnings
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from conceptlab.analysis.references.synsets import (
-    FOLDER,
     LEXNAMES,
     NEEDED,
     synset_table,
-    wordnet_reader,
 )
 from conceptlab.errors import InputError
-from tests.analysis.wordnet_files import write_wordnet
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return write_wordnet(tmp_path_factory.mktemp("wordnet") / "dict")
-
-
-@pytest.fixture(scope="module")
-def whole():
-    if not Path(FOLDER, "data.noun").is_file():
-        pytest.skip("no WordNet where Debian's wordnet-base puts it")
-    return wordnet_reader(FOLDER)
-
-
-def concepts(*pairs):
-    return pd.DataFrame(pairs, columns=["name", "category"])
+from tests.analysis.references.wordnet_files import concepts, write_wordnet
 
 
 def test_the_table_has_a_row_for_every_concept_in_their_order(small):

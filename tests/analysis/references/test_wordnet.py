@@ -2,38 +2,21 @@
 
 import logging
 import random
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import conceptlab as cl
-from conceptlab.analysis.references.synsets import FOLDER, synset_table, wordnet_reader
+from conceptlab.analysis.references.synsets import synset_table, wordnet_reader
 from conceptlab.analysis.references.wordnet import wordnet
 from conceptlab.errors import InputError
-from tests.analysis.wordnet_files import DIAMOND, LOPSIDED, write_wordnet
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return write_wordnet(tmp_path_factory.mktemp("wordnet") / "dict")
+from tests.analysis.references.wordnet_files import DIAMOND, LOPSIDED, concepts, write_wordnet
 
 
 @pytest.fixture(scope="module")
 def diamond(tmp_path_factory):
     return write_wordnet(tmp_path_factory.mktemp("wordnet") / "diamond", DIAMOND)
-
-
-@pytest.fixture(scope="module")
-def whole():
-    if not Path(FOLDER, "data.noun").is_file():
-        pytest.skip("no WordNet where Debian's wordnet-base puts it")
-    return wordnet_reader(FOLDER)
-
-
-def concepts(*pairs):
-    return pd.DataFrame(pairs, columns=["name", "category"])
 
 
 def test_path_similarities_are_those_of_the_drawn_tree(small):

@@ -7,16 +7,7 @@ from numpy.testing import assert_allclose
 
 from conceptlab.analysis.vectors.analogies import Analogies, analogies
 from conceptlab.errors import InputError
-from conceptlab.space import Space
-from conceptlab.vectors import ConceptVectors
-
-
-def make(weights, names=None, categories=None):
-    weights = np.asarray(weights, dtype=float)
-    names = names or [f"c{i}" for i in range(len(weights))]
-    concepts = pd.DataFrame({"name": names, "category": categories or ["object"] * len(names)})
-    space = Space("net", "f" * 64, "layer", weights.shape[1], "raw")
-    return ConceptVectors(weights, np.zeros(len(weights)), concepts, "segmentation", space)
+from tests.analysis.vectors.made import make
 
 
 def planted(seed=0, count=6, noise=0.05, others=20, units=40):

@@ -1,5 +1,7 @@
 """Small WordNets, one of ten nouns, in the database's own format."""
 
+import pandas as pd
+
 #: synset -> (words, hypernyms, lexicographer file)
 TREE = {
     "entity": (["entity"], [], 3),
@@ -65,3 +67,8 @@ def write_wordnet(folder, tree=TREE):
     (folder / "index.noun").write_text(LICENCE + "".join(index))
     (folder / "noun.exc").write_text("oxen ox\n")
     return folder
+
+
+def concepts(*pairs):
+    """A catalogue of names and categories."""
+    return pd.DataFrame(pairs, columns=["name", "category"])
